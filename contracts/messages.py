@@ -1,0 +1,366 @@
+"""Every message of the factory: commands are imperative, events past participles.
+
+A message names work and documents; it never carries the documents. It is JSON of at most 32 KiB. The AMQP property
+``type`` holds the model's name, ``message_id`` is unique for each publish, ``correlation_id`` is the execution and the
+header ``traceparent`` carries the trace.
+"""
+
+import json
+from typing import Annotated, Literal, NamedTuple
+from uuid import UUID
+
+import pydantic
+
+from contracts import refs
+from contracts.errors import ErrorClass, MessageError, Reason
+from contracts.model import Model, Scalar, Summary
+from contracts.tiers import OptimiseFor, Quality, Tier
+
+LIMIT = 32 * 1024
+"""No message is larger than this many bytes."""
+
+INPUTS_LIMIT = 16 * 1024
+"""Inputs that take more than this in a task are replaced by one manifest object."""
+
+Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+ShortText = Annotated[str, pydantic.StringConstraints(max_length=2000)]
+Details = Annotated[dict[str, Annotated[str, pydantic.StringConstraints(max_length=2048)]], pydantic.Field(max_length=8)]
+Key = Annotated[str, pydantic.StringConstraints(min_length=1, max_length=200)]
+Json = pydantic.JsonValue
+
+
+class Message(Model):
+    """What all messages share: the version of their schema."""
+
+    version: Literal[1] = 1
+
+
+# --- Jobs: from a producer to the coordinator, and the answers -------------------------------------------------------
+
+
+class SubmitJob(Message):
+    """Run this template with these parameters for this client.
+
+    ``submit_key`` is unique per client: a repeat gets the first answer again, and the same key with other content is
+    rejected. ``urgency`` orders a client's own jobs and nobody else's. ``budget`` is in millionths of a US dollar.
+    """
+
+    submit_key: Key
+    client: Key
+    template: Name
+    template_version: Annotated[int, pydantic.Field(ge=1)] | None = None
+    parameters: dict[str, Json] = {}
+    quality: Quality = Quality.STANDARD
+    optimise_for: OptimiseFor = OptimiseFor.BALANCE
+    urgency: Annotated[int, pydantic.Field(ge=0, le=9)] = 5
+    budget: Annotated[int, pydantic.Field(ge=0)] | None = None
+
+
+class CancelExecution(Message):
+    """Stop an execution of this client: waiting work at once, running work as soon as its worker hears of it."""
+
+    client: Key
+    execution_id: UUID
+    note: ShortText = ""
+
+
+class JobAccepted(Message):
+    """The job is stored and will run; ``position`` counts the client's jobs ahead of it."""
+
+    submit_key: Key
+    execution_id: UUID
+    template: Name
+    template_version: int
+    tier: Tier
+    position: int
+
+
+class JobRejected(Message):
+    """The job will not run; ``explanation`` names the field, the value and the remedy."""
+
+    submit_key: Key | None
+    reason: Reason
+    explanation: ShortText
+
+
+class Deliverable(Model):
+    """A document handed to the client."""
+
+    step: Name
+    format: Name
+    ref: refs.DataRef
+
+
+class ExecutionFinished(Message):
+    """An execution reached its end."""
+
+    execution_id: UUID
+    submit_key: Key
+    client: Key
+    status: Literal["completed", "partial", "failed", "cancelled"]
+    deliverables: tuple[Deliverable, ...] = ()
+    explanation: ShortText = ""
+    seconds: float
+
+
+# --- Work: from the coordinator to a worker, and the events back -----------------------------------------------------
+
+
+class TaskKey(NamedTuple):
+    """One attempt at one step, or at one shard of it, within one epoch of its execution. Shard 0 is the step itself."""
+
+    execution_id: UUID
+    epoch: int
+    step: str
+    shard: int
+    attempt: int
+
+
+class TaskMessage(Message):
+    """What every message about a task begins with."""
+
+    execution_id: UUID
+    epoch: Annotated[int, pydantic.Field(ge=1)]
+    step: Name
+    shard: Annotated[int, pydantic.Field(ge=0)] = 0
+    attempt: Annotated[int, pydantic.Field(ge=1)]
+
+    @property
+    def key(self) -> TaskKey:
+        """The identity of the attempt that this message is about."""
+        return TaskKey(self.execution_id, self.epoch, self.step, self.shard, self.attempt)
+
+
+class TaskContext(Model):
+    """For whom and how a task is done. ``budget_left`` is in millionths of a US dollar."""
+
+    client: Key
+    tier: Tier
+    template: Name
+    template_version: int
+    quality: Quality = Quality.STANDARD
+    optimise_for: OptimiseFor = OptimiseFor.BALANCE
+    budget_left: int | None = None
+
+
+class ShardFailure(Model):
+    """Why one shard of a fan-out has no output."""
+
+    shard: int
+    error_class: ErrorClass
+    explanation: ShortText
+    details: Details = {}
+
+
+class Joined(Model):
+    """The outputs of a fan-out that was joined, in the order of their shards, and what failed."""
+
+    outputs: tuple[refs.DataRef, ...] = ()
+    failures: tuple[ShardFailure, ...] = ()
+
+
+class ShardInput(Model):
+    """The record of a document that a shard works on: ``field`` of the stage's input is record ``index`` of ``ref``."""
+
+    field: Name
+    ref: refs.DataRef
+    index: Annotated[int, pydantic.Field(ge=0)]
+
+
+TaskInput = refs.DataRef | Joined
+"""The output of one step, or of all shards of a step that was fanned out."""
+
+
+class Inputs(Model):
+    """What a task reads, by the name of the field in its stage's input model."""
+
+    fields: dict[Name, TaskInput] = {}
+
+
+class StageTask(TaskMessage):
+    """The offer of one attempt: references and parameters, no data.
+
+    ``inputs`` is either the references themselves or, when they are too many, one reference to a manifest: a JSON
+    document that is an ``Inputs``. ``timeout`` is in seconds and starts when the work starts.
+    """
+
+    stage: Name
+    context: TaskContext
+    parameters: dict[str, Json] = {}
+    inputs: Inputs = Inputs()
+    manifest: refs.DataRef | None = None
+    shard_input: ShardInput | None = None
+    timeout: Annotated[float, pydantic.Field(gt=0)]
+
+
+class StageAccepted(TaskMessage):
+    """A worker has begun; ``estimate`` is how many seconds it expects to need."""
+
+    worker: Key
+    redelivered: bool = False
+    estimate: float | None = None
+
+
+class StageProgress(TaskMessage):
+    """How far the work is, between 0 and 1."""
+
+    worker: Key
+    fraction: Annotated[float, pydantic.Field(ge=0, le=1)]
+    note: Annotated[str, pydantic.StringConstraints(max_length=200)] = ""
+
+
+class StageCompleted(TaskMessage):
+    """The attempt succeeded: its output is stored and named here."""
+
+    worker: Key
+    output: refs.DataRef
+    files: Annotated[dict[Name, refs.DataRef], pydantic.Field(max_length=16)] = {}
+    summary: Summary = {}
+    metrics: dict[Name, float] = {}
+
+
+class StageFailed(TaskMessage):
+    """The attempt failed. ``after`` is the least delay in seconds before another one makes sense."""
+
+    worker: Key
+    error_class: ErrorClass
+    explanation: ShortText
+    details: Details = {}
+    after: Annotated[float, pydantic.Field(ge=0, le=86400)] | None = None
+    metrics: dict[Name, float] = {}
+
+
+class WorkerHeartbeat(Message):
+    """A worker is alive and holds these tasks, those it has buffered included. ``sequence`` only rises."""
+
+    worker: Key
+    sequence: int
+    stages: tuple[Name, ...]
+    capacity: int
+    in_flight: int
+    held: tuple[TaskKey, ...] = ()
+    stopping: bool = False
+
+
+# --- Control: to every worker ----------------------------------------------------------------------------------------
+
+
+class CancelWork(Message):
+    """Stop work on this execution that belongs to this epoch or to one before it."""
+
+    execution_id: UUID
+    epoch: int
+
+
+class DrainWorker(Message):
+    """This worker instance takes no more work, finishes what it holds and ends."""
+
+    worker: Key
+
+
+class ControlSnapshot(Message):
+    """All cancellations that may still have running work, published again each minute for those who missed one."""
+
+    cancelled: tuple[tuple[UUID, int], ...] = ()
+
+
+# --- Notifications: to whoever watches -------------------------------------------------------------------------------
+
+
+class StepState(Model):
+    """Where a step of a running execution stands."""
+
+    status: str
+    fraction: float | None = None
+    done: int | None = None
+    total: int | None = None
+
+
+class ExecutionProgressed(Message):
+    """The state of a running execution, published at most about once a second and never owed to anyone."""
+
+    execution_id: UUID
+    client: Key
+    status: str
+    steps: dict[Name, StepState] = {}
+
+
+class Probe(Message):
+    """Published and rejected by a starting coordinator, to see that rejected messages arrive in ``dead-letters``."""
+
+    nonce: Key
+
+
+ALL: dict[str, type[Message]] = {
+    model.__name__: model
+    for model in (
+        SubmitJob,
+        CancelExecution,
+        JobAccepted,
+        JobRejected,
+        ExecutionFinished,
+        StageTask,
+        StageAccepted,
+        StageProgress,
+        StageCompleted,
+        StageFailed,
+        WorkerHeartbeat,
+        CancelWork,
+        DrainWorker,
+        ControlSnapshot,
+        ExecutionProgressed,
+        Probe,
+    )
+}
+
+
+def encode(message: Message) -> bytes:
+    """The message as JSON; raises MessageError if it is over the limit, so that nothing oversized is ever published."""
+    body = message.model_dump_json(exclude_none=True).encode()
+    if len(body) > LIMIT:
+        raise MessageError(Reason.TOO_LARGE, f"{type(message).__name__} has {len(body)} bytes; the limit is {LIMIT}")
+    return body
+
+
+def decode(type_name: str | None, body: bytes) -> Message:
+    """The message that the body holds; raises MessageError naming the field, the value and the remedy."""
+    model = ALL.get(type_name or "")
+    if model is None:
+        known = ", ".join(ALL)
+        raise MessageError(Reason.UNKNOWN_TYPE, f"property 'type' is {type_name!r}; set it to one of {known}")
+    if len(body) > LIMIT:
+        raise MessageError(
+            Reason.TOO_LARGE,
+            f"the body has {len(body)} bytes and the limit is {LIMIT}; store large parameters as an object and send its reference",
+        )
+    try:
+        return model.model_validate_json(body)
+    except pydantic.ValidationError as error:
+        raise _refusal(type_name or "", body, error) from error
+
+
+def _refusal(type_name: str, body: bytes, error: pydantic.ValidationError) -> MessageError:
+    version = _version(body)
+    if version is not None and version != 1:
+        return MessageError(Reason.UNKNOWN_VERSION, f"{type_name} has version {version!r}; this reader knows version 1")
+    return MessageError(Reason.INVALID_MESSAGE, f"{type_name}: {explain(error)}")
+
+
+def _version(body: bytes) -> Scalar | None:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return None
+    version = document.get("version") if isinstance(document, dict) else None
+    return version if isinstance(version, bool | int | float | str) else None
+
+
+def explain(error: pydantic.ValidationError) -> str:
+    """The first five problems of a value as one line: field, value, what is expected."""
+    parts = []
+    for problem in error.errors(include_url=False)[:5]:
+        field = ".".join(str(part) for part in problem["loc"]) or "body"
+        value = repr(problem["input"])
+        shown = value if len(value) <= 80 else value[:77] + "..."
+        parts.append(f"field '{field}' is {shown}: {problem['msg']}")
+    return "; ".join(parts)[:1900]

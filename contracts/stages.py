@@ -1,0 +1,94 @@
+"""What a stage is: its spec, and the context that its code is given."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
+
+from contracts import messages, model, templates
+from contracts.analysis import Analyst
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+SHORT_SECONDS = 60.0
+"""Workers buffer tasks of stages whose time-out is at most this; of slower ones they fetch only what they can start."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StageSpec:
+    """The contract of a stage: its name, what goes in and comes out, and how long that takes.
+
+    ``timeout`` and ``typical_seconds`` are in seconds; a step of a template may set its own time-out and retries.
+    """
+
+    name: str
+    input: type[model.Model]
+    output: type[model.Artifact]
+    description: str = ""
+    version: str = "1"
+    timeout: float = 60.0
+    typical_seconds: float = 1.0
+    retry: templates.Retry = templates.Retry()
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """A fetched page; ``body`` is decoded from its transfer encoding, ``url`` is the last one of any redirects."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Log(Protocol):
+    """A structured log whose lines carry the task's identity by themselves."""
+
+    def info(self, event: str, **values: object) -> None:
+        """Record a fact."""
+        ...
+
+    def warning(self, event: str, **values: object) -> None:
+        """Record a fact that someone should look at."""
+        ...
+
+
+class StageContext(Protocol):
+    """Everything a stage may do besides computing; it reaches the outside through this and nothing else."""
+
+    key: messages.TaskKey
+    task: messages.TaskContext
+    analyst: Analyst
+    log: Log
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every run of the same step and shard in the same epoch: hand it to services that charge or send."""
+        ...
+
+    def remaining(self) -> float:
+        """Seconds left before the attempt is timed out."""
+        ...
+
+    async def progress(self, fraction: float, note: str = "") -> None:
+        """Tell watchers how far the work is, between 0 and 1."""
+        ...
+
+    async def fetch(self, url: str, headers: Mapping[str, str] | None = None) -> Page:
+        """The page at an http or https URL, through the egress guard.
+
+        Raises TransientError for time-outs, resets, 429 and 5xx, and PermanentError for other statuses, refused
+        addresses and bodies that are too large.
+        """
+        ...
+
+    async def isolated(self, function: Callable[[A], R], argument: A) -> R:
+        """The result of a pure module-level function run in a child process with limits on CPU time and memory.
+
+        Raises PermanentError when the child exceeds a limit or dies; the worker is not harmed.
+        """
+        ...
+
+    async def attach(self, format: str, content: bytes, content_type: str) -> None:
+        """Store a further file of this step under a format name such as ``html``."""
+        ...

@@ -1,0 +1,252 @@
+"""Templates: versioned graphs of steps, and the rules that a template and its parameters must meet."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+import pydantic
+
+from contracts import refs
+from contracts.errors import ErrorClass, TemplateError
+from contracts.messages import Json, Name, explain
+from contracts.model import Model
+from contracts.tiers import Tier
+
+LONGEST_TIMEOUT = 20 * 60.0
+"""Seconds. RabbitMQ closes the channel of a consumer that holds a delivery for 30 minutes; a time-out of 20 and up to
+five minutes of waiting in the worker stay clear of that. Longer work is fanned out."""
+
+DEFAULT_WINDOW = 200
+"""How many shards of one fan-out are offered at a time unless the step says otherwise."""
+
+Expression = Annotated[str, pydantic.StringConstraints(min_length=1, max_length=2000)]
+PARAMETER_INPUT = "parameters."
+
+
+class Retry(Model):
+    """When and how a failed attempt is tried again; ``attempts`` counts the first one, delays are in seconds."""
+
+    attempts: Annotated[int, pydantic.Field(ge=1, le=50)] = 3
+    base: Annotated[float, pydantic.Field(gt=0, le=3600)] = 1.0
+    cap: Annotated[float, pydantic.Field(gt=0, le=86400)] = 300.0
+    classes: frozenset[ErrorClass] = frozenset({ErrorClass.TRANSIENT, ErrorClass.TIMEOUT})
+
+
+class Join(Model):
+    """How many shards must complete: all, any one, at least a count, or a percentage of them."""
+
+    policy: Literal["all", "any", "at_least", "percentage"] = "all"
+    value: Annotated[float, pydantic.Field(ge=0)] = 0
+
+    def needed(self, shards: int) -> int:
+        """How many of so many shards must complete for the step to complete."""
+        match self.policy:
+            case "all":
+                return shards
+            case "any":
+                return min(1, shards)
+            case "at_least":
+                return int(self.value)
+            case "percentage":
+                return -int(-shards * self.value // 100)
+
+
+class FanOut(Model):
+    """One task for each record of the outputs of these steps; ``field`` of the stage's input takes the record."""
+
+    over: Annotated[tuple[Name, ...], pydantic.Field(min_length=1)]
+    field: Name
+    join: Join = Join()
+    window: Annotated[int, pydantic.Field(ge=1, le=10_000)] = DEFAULT_WINDOW
+
+
+class Step(Model):
+    """A node of the graph.
+
+    ``inputs`` maps a field of the stage's input model to the step whose output fills it, or to ``parameters.NAME`` for a
+    parameter that is a document. ``parameters`` maps a field to a CEL expression. ``when`` is a CEL condition: where it
+    is false the step is skipped. ``cost`` is a CEL expression: the estimate that fair admission counts with.
+    ``deliver`` lists the formats of this step's output that are handed to the client.
+    """
+
+    name: Name
+    stage: Name
+    depends_on: tuple[Name, ...] = ()
+    when: Expression | None = None
+    inputs: dict[Name, str] = {}
+    parameters: dict[Name, Expression] = {}
+    retry: Retry | None = None
+    timeout: Annotated[float, pydantic.Field(gt=0)] | None = None
+    fallback: tuple[Name, ...] = ()
+    optional: bool = False
+    fan_out: FanOut | None = None
+    cost: Expression = "1.0"
+    deliver: tuple[Name, ...] = ()
+
+    def sources(self) -> frozenset[str]:
+        """The steps whose outputs this one reads."""
+        read = {source for source in self.inputs.values() if not source.startswith(PARAMETER_INPUT)}
+        return frozenset(read | set(self.fan_out.over if self.fan_out else ()))
+
+
+class Parameter(Model):
+    """A value that a job may set: its type and limits, and which tiers may set it."""
+
+    name: Name
+    type: Literal["string", "integer", "number", "boolean", "list", "document"]
+    description: str = ""
+    required: bool = False
+    default: Json = None
+    minimum: float | None = None
+    maximum: float | None = None
+    max_length: Annotated[int, pydantic.Field(ge=0)] = 1000
+    pattern: str | None = None
+    choices: tuple[Json, ...] = ()
+    visible_to: frozenset[Tier] = frozenset(Tier)
+    editable_by: frozenset[Tier] = frozenset(Tier)
+
+
+class Template(Model):
+    """A versioned graph of steps with the parameters that a job may set."""
+
+    name: Name
+    version: Annotated[int, pydantic.Field(ge=1)] = 1
+    title: str = ""
+    description: str = ""
+    tiers: frozenset[Tier] = frozenset(Tier)
+    parameters: tuple[Parameter, ...] = ()
+    steps: Annotated[tuple[Step, ...], pydantic.Field(min_length=1, max_length=200)]
+
+    @pydantic.model_validator(mode="after")
+    def _is_a_graph(self) -> Self:
+        problems = [*_unknown_names(self), *_limits(self)]
+        if not problems and not order(self):
+            problems.append("steps depend on each other in a circle; remove one of their depends_on")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def step(self, name: str) -> Step:
+        """The step of that name; raises KeyError where there is none."""
+        return {step.name: step for step in self.steps}[name]
+
+
+def _unknown_names(template: Template) -> list[str]:
+    names = [step.name for step in template.steps]
+    parameters = {parameter.name: parameter for parameter in template.parameters}
+    problems = [f"step '{name}' is defined twice; rename one" for name in sorted({n for n in names if names.count(n) > 1})]
+    for step in template.steps:
+        problems += [
+            f"step '{step.name}': depends_on names '{name}', which is no step of this template"
+            for name in step.depends_on
+            if name not in names
+        ]
+        problems += [
+            f"step '{step.name}': reads the output of '{name}'; add it to depends_on"
+            for name in sorted(step.sources() - set(step.depends_on))
+        ]
+        for field, source in step.inputs.items():
+            if source.startswith(PARAMETER_INPUT):
+                parameter = parameters.get(source.removeprefix(PARAMETER_INPUT))
+                if parameter is None or parameter.type != "document":
+                    problems.append(f"step '{step.name}': inputs.{field} is '{source}'; declare that parameter with type document")
+    return problems
+
+
+def _limits(template: Template) -> list[str]:
+    return [
+        f"step '{step.name}': timeout is {step.timeout:g} s and the limit is {LONGEST_TIMEOUT:g} s, because the broker takes a "
+        "delivery back after 30 minutes; split the work with fan_out"
+        for step in template.steps
+        if step.timeout is not None and step.timeout > LONGEST_TIMEOUT
+    ]
+
+
+def order(template: Template) -> tuple[str, ...]:
+    """The names of the steps, each after all that it depends on; empty if they form a circle."""
+    waiting = {step.name: set(step.depends_on) for step in template.steps}
+    done: list[str] = []
+    while waiting:
+        free = [name for name, needs in waiting.items() if needs <= set(done)]
+        if not free:
+            return ()
+        done += free
+        for name in free:
+            del waiting[name]
+    return tuple(done)
+
+
+def parse(document: object) -> Template:
+    """The template that a parsed YAML or JSON document describes; raises TemplateError with every problem found."""
+    try:
+        return Template.model_validate(document)
+    except pydantic.ValidationError as error:
+        raise TemplateError(explain(error).split("; ")) from error
+
+
+def resolve(template: Template, tier: Tier, given: Mapping[str, Json]) -> dict[str, Json]:
+    """The parameters of a job with defaults filled in; raises TemplateError naming field, value and remedy."""
+    declared = {parameter.name: parameter for parameter in template.parameters}
+    known = ", ".join(declared) or "none"
+    problems = [
+        f"parameter '{name}' is not one of this template's; it has: {known}" for name in given if name not in declared
+    ]
+    resolved: dict[str, Json] = {}
+    for name, parameter in declared.items():
+        if name in given:
+            if tier not in parameter.editable_by:
+                allowed = ", ".join(sorted(parameter.editable_by))
+                problems.append(f"parameter '{name}' cannot be set by tier {tier}; leave it out, or use one of: {allowed}")
+            problems += [f"parameter '{name}' is {given[name]!r:.80}; {problem}" for problem in check(parameter, given[name])]
+            resolved[name] = given[name]
+        elif parameter.required:
+            problems.append(f"parameter '{name}' is missing; give a {parameter.type}")
+        else:
+            resolved[name] = parameter.default
+    if problems:
+        raise TemplateError(problems)
+    return resolved
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "list": (list,),
+    "document": (dict,),
+}
+
+
+def check(parameter: Parameter, value: Json) -> list[str]:
+    """What is wrong with a value for this parameter; empty if it fits."""
+    wrong_type = not isinstance(value, _TYPES[parameter.type]) or (isinstance(value, bool) and parameter.type != "boolean")
+    if wrong_type:
+        return [f"give a {parameter.type}"]
+    if parameter.choices and value not in parameter.choices:
+        return ["choose one of " + ", ".join(repr(choice) for choice in parameter.choices)]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _out_of_range(parameter, value)
+    if isinstance(value, str | list) and len(value) > parameter.max_length:
+        return [f"its length is {len(value)}; shorten it to {parameter.max_length}"]
+    if isinstance(value, str) and parameter.pattern and not re.fullmatch(parameter.pattern, value):
+        return [f"make it match {parameter.pattern}"]
+    if parameter.type == "document":
+        return _not_a_reference(value)
+    return []
+
+
+def _out_of_range(parameter: Parameter, value: float) -> list[str]:
+    if parameter.minimum is not None and value < parameter.minimum:
+        return [f"give at least {parameter.minimum:g}"]
+    if parameter.maximum is not None and value > parameter.maximum:
+        return [f"give at most {parameter.maximum:g}"]
+    return []
+
+
+def _not_a_reference(value: Json) -> list[str]:
+    try:
+        refs.DataRef.model_validate(value)
+    except pydantic.ValidationError as error:
+        return [f"give the reference of a stored document ({explain(error)})"]
+    return []
