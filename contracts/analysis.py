@@ -7,10 +7,11 @@ from contracts.model import Model
 
 
 class Topic(Model):
-    """What a client wants to know about: the phrase, and words that belong to it."""
+    """What a client wants to know about: the phrase, words that belong to it, and other names of the same thing."""
 
     phrase: str
     words: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 class Assessment(Model):
@@ -47,6 +48,10 @@ class Analyst(Protocol):
 
     async def duplicates(self, texts: Sequence[str]) -> list[int]:
         """For each text the index of the first text that it nearly repeats, its own where it repeats none."""
+        ...
+
+    async def stories(self, texts: Sequence[str]) -> list[int]:
+        """For each text the number of the story that it tells, stories numbered from 0 by falling size."""
         ...
 
     async def themes(self, texts: Sequence[str]) -> list[int]:

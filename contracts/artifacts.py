@@ -119,8 +119,13 @@ class AnalysedArticle(Model):
     summary: str
     key_points: tuple[str, ...] = ()
     theme: int
+    story: int = 0
+    """Articles of one number tell the same story; it is never shared by two themes."""
     also: tuple[str, ...] = ()
     """Ids of articles that nearly repeat this one and were left out for it."""
+
+
+LeftOutReason = Literal["irrelevant", "duplicate", "low_quality", "old", "language", "over_limit"]
 
 
 class LeftOut(Model):
@@ -130,7 +135,7 @@ class LeftOut(Model):
     title: str
     url: str
     source_title: str
-    reason: Literal["irrelevant", "duplicate", "low_quality", "old", "over_limit"]
+    reason: LeftOutReason
     detail: str = ""
 
 
@@ -187,7 +192,7 @@ class Statement(Model):
 
 
 class Story(Model):
-    """One article as the report tells it."""
+    """One story as its leading article tells it; ``further`` cites the other articles that tell it."""
 
     title: str
     summary: str
@@ -195,6 +200,7 @@ class Story(Model):
     category: str
     relevance: Share
     citation: int
+    further: tuple[int, ...] = ()
     also: tuple[str, ...] = ()
 
 

@@ -14,6 +14,7 @@ import pydantic
 from contracts import refs
 from contracts.errors import ErrorClass, MessageError, Reason
 from contracts.model import Model, Scalar, Summary
+from contracts.states import ExecutionStatus, StepStatus
 from contracts.tiers import OptimiseFor, Quality, Tier
 
 LIMIT = 32 * 1024
@@ -97,7 +98,7 @@ class ExecutionFinished(Message):
     execution_id: UUID
     submit_key: Key
     client: Key
-    status: Literal["completed", "partial", "failed", "cancelled"]
+    status: ExecutionStatus
     deliverables: tuple[Deliverable, ...] = ()
     explanation: ShortText = ""
     seconds: float
@@ -270,7 +271,7 @@ class ControlSnapshot(Message):
 class StepState(Model):
     """Where a step of a running execution stands."""
 
-    status: str
+    status: StepStatus
     fraction: float | None = None
     done: int | None = None
     total: int | None = None
@@ -281,7 +282,7 @@ class ExecutionProgressed(Message):
 
     execution_id: UUID
     client: Key
-    status: str
+    status: ExecutionStatus
     steps: dict[Name, StepState] = {}
 
 

@@ -1,6 +1,7 @@
 """What a stage is: its spec, and the context that its code is given."""
 
 import dataclasses
+import datetime
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
@@ -64,6 +65,10 @@ class StageContext(Protocol):
     @property
     def idempotency_key(self) -> str:
         """The same for every run of the same step and shard in the same epoch: hand it to services that charge or send."""
+        ...
+
+    def now(self) -> datetime.datetime:
+        """The present moment, in UTC."""
         ...
 
     def remaining(self) -> float:

@@ -128,7 +128,10 @@ class Template(Model):
 
     def step(self, name: str) -> Step:
         """The step of that name; raises KeyError where there is none."""
-        return {step.name: step for step in self.steps}[name]
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise KeyError(name)
 
 
 def _unknown_names(template: Template) -> list[str]:

@@ -16,6 +16,10 @@ WEIGHTS: dict[Tier, int] = {Tier.ENTERPRISE: 8, Tier.PREMIUM: 4, Tier.STANDARD: 
 """Shares of service when every tier has work waiting, the heaviest first."""
 
 
+CLIENT_SHARE: dict[Tier, float] = {Tier.ENTERPRISE: 0.5, Tier.PREMIUM: 0.4, Tier.STANDARD: 0.3, Tier.BASIC: 0.2}
+"""The part of all slots that one client of a tier may hold at most."""
+
+
 class Quality(enum.StrEnum):
     """How deep the stages work."""
 

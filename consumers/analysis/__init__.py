@@ -1,0 +1,1 @@
+"""The local analysis engine: no key, no network, the same answer for the same input."""

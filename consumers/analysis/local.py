@@ -1,0 +1,122 @@
+"""The local analysis engine: everything that a stage may ask, computed here, without a key or a network."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from consumers.analysis import clusters, duplicates, embedding, lexical, ranking, relevance, subjects, summaries, text
+from contracts import analysis
+
+T = TypeVar("T")
+
+EMBEDDED_CHARACTERS = 1500
+"""What a news text is about stands at its beginning; the rest costs time and adds noise."""
+
+SAME_STORY = 0.235
+SAME_THEME = 0.10
+"""Average similarities, of words by .3 and meaning by .7, at which texts tell one story, or belong to one theme."""
+
+_SHARE_OF_WORDS = np.float32(0.3)
+_MATRIX_LIMIT = 4000
+_ONE_PASS = {SAME_STORY: 0.275, SAME_THEME: 0.14}
+"""More texts than the limit are clustered in one pass, at these nearnesses to a centroid instead."""
+
+
+class LocalAnalyst:
+    """The engine over an embedder, which it holds; all work is done in a thread. Equal input gives equal output."""
+
+    def __init__(self, embedder: embedding.Embedder) -> None:
+        self.name = f"local ({embedder.name})"
+        self._embedder = embedder
+        described = [f"{subject.name}, {subject.words}" for subject in subjects.SUBJECTS]
+        self._subjects = embedding.normalised(embedder.embed(described))
+
+    async def assess(self, topic: analysis.Topic, texts: Sequence[str]) -> list[analysis.Assessment]:
+        """Relevance of each text to the topic, judged within this collection."""
+        return await _in_thread(lambda: self._assess(topic, texts)) if texts else []
+
+    async def rank(self, topic: analysis.Topic, documents: Sequence[str]) -> list[float]:
+        """A score between 0 and 1 of each short document for the topic, by words and by meaning."""
+        return await _in_thread(lambda: self._rank(topic, documents)) if documents else []
+
+    async def categorise(self, texts: Sequence[str]) -> list[str]:
+        """The category of the nearest of the background subjects."""
+        return await _in_thread(lambda: self._categorise(texts))
+
+    async def summarise(self, texts: Sequence[str], sentences: int) -> list[str]:
+        """A summary of each text made of at most so many of its own sentences."""
+        return await _in_thread(lambda: [summaries.summary(body, sentences) for body in texts])
+
+    async def key_points(self, texts: Sequence[str], points: int) -> list[tuple[str, ...]]:
+        """Up to so many of each text's own sentences, those that carry the most of it."""
+        return await _in_thread(lambda: [summaries.key_points(body, points) for body in texts])
+
+    async def duplicates(self, texts: Sequence[str]) -> list[int]:
+        """For each text the index of the first text that it nearly repeats, its own where it repeats none."""
+        return await _in_thread(lambda: duplicates.repeats(texts))
+
+    async def stories(self, texts: Sequence[str]) -> list[int]:
+        """For each text the number of the story that it tells, stories numbered from 0 by falling size."""
+        return await _in_thread(lambda: self._clusters(texts, SAME_STORY))
+
+    async def themes(self, texts: Sequence[str]) -> list[int]:
+        """For each text the number of its theme, themes numbered from 0 by falling size; a story is in one theme."""
+        return await _in_thread(lambda: self._clusters(texts, SAME_THEME))
+
+    def _vectors(self, texts: Sequence[str]) -> embedding.Vectors:
+        return embedding.normalised(self._embedder.embed([body[:EMBEDDED_CHARACTERS] for body in texts]))
+
+    def _assess(self, topic: analysis.Topic, texts: Sequence[str]) -> list[analysis.Assessment]:
+        vectors = self._vectors(texts)
+        # A small collection's own mean is its topic; the subjects' mean stands in for what any news has in common.
+        mean = _mean(vectors, self._subjects)
+        wanted = embedding.centred(self._vectors([relevance.query(topic)]), mean)[0]
+        return relevance.judge(
+            embedding.centred(vectors, mean),
+            wanted,
+            embedding.centred(self._subjects, mean),
+            relevance.shared_words(topic, [body[:EMBEDDED_CHARACTERS] for body in texts]),
+        )
+
+    def _rank(self, topic: analysis.Topic, documents: Sequence[str]) -> list[float]:
+        vectors = self._vectors(documents)
+        mean = _mean(vectors, self._subjects)
+        queries = embedding.centred(self._vectors([topic.phrase, relevance.query(topic)]), mean)
+        return ranking.scores(topic, documents, embedding.centred(vectors, mean), queries)
+
+    def _categorise(self, texts: Sequence[str]) -> list[str]:
+        mean = np.asarray(self._subjects.mean(axis=0), np.float32)
+        near = embedding.centred(self._vectors(texts), mean) @ embedding.centred(self._subjects, mean).T
+        return [subjects.SUBJECTS[int(best)].category for best in near.argmax(axis=1)]
+
+    def _clusters(self, texts: Sequence[str], threshold: float) -> list[int]:
+        if not texts:
+            return []
+        vectors = self._vectors(texts)
+        vectors = embedding.centred(vectors, _mean(vectors, self._subjects))
+        if len(texts) > _MATRIX_LIMIT:
+            return clusters.one_pass(vectors, _ONE_PASS[threshold])
+        words = lexical.tfidf(lexical.counted(text.stems(body[:EMBEDDED_CHARACTERS]) for body in texts))
+        meaning = vectors @ vectors.T
+        mixed = _SHARE_OF_WORDS * lexical.similarities(words) + (1 - _SHARE_OF_WORDS) * meaning
+        return clusters.average_link(mixed, threshold)
+
+
+def packaged() -> LocalAnalyst:
+    """The engine with the weights of the installed package; takes a fraction of a second."""
+    return LocalAnalyst(embedding.packaged())
+
+
+_PRIOR = 30
+"""How many texts the subjects' mean is worth when it steadies the mean of a small collection."""
+
+
+def _mean(vectors: embedding.Vectors, subjects_: embedding.Vectors) -> embedding.Vectors:
+    prior = subjects_.mean(axis=0)
+    return np.asarray((vectors.sum(axis=0) + _PRIOR * prior) / (len(vectors) + _PRIOR), np.float32)
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    return await asyncio.to_thread(work)

@@ -1,0 +1,1 @@
+"""The one kind of process that advances executions in Postgres."""

@@ -1,0 +1,49 @@
+"""Admission: queued executions get the free slots in fair order, one coordinator at a time."""
+
+from consumers.coordinator import facts, fairness, transitions
+from consumers.coordinator.outcome import Outcome
+from consumers.coordinator.transitions import State
+from contracts.tiers import CLIENT_SHARE, Tier
+from infra import admission, database
+
+ROUND = 100
+"""Executions admitted in one transaction at most, so that it stays short."""
+
+
+def caps(slots: int) -> dict[Tier, int]:
+    """How many slots one client of each tier may hold, at least one."""
+    return {tier: max(1, int(slots * share)) for tier, share in CLIENT_SHARE.items()}
+
+
+async def admit(state: State, slots: int) -> tuple[Outcome, bool]:
+    """Starts as many queued executions as there are free slots, up to a round; says whether there may be more to admit.
+
+    Slots are counted from the rows that hold them, under the lock, so any number of coordinators grant exactly what is
+    free.
+    """
+    async with state.pool.acquire() as connection, connection.transaction():
+        await admission.lock(connection)
+        running = await admission.running(connection)
+        free = min(slots - sum(running.values()), ROUND)
+        if free <= 0:
+            return Outcome(), False
+        chosen = await _choose(connection, running, caps(slots), free)
+        if chosen is None:
+            return Outcome(), False
+        outcome = await transitions.apply(connection, state, [facts.Started(i) for i in chosen.admitted])
+        await admission.save_shares(connection, chosen.shares)
+        return outcome, chosen.dry or len(chosen.admitted) == ROUND
+
+
+async def _choose(
+    connection: database.Connection, running: dict[str, int], limits: dict[Tier, int], free: int
+) -> fairness.Grants | None:
+    heads = await admission.heads(connection, 1)
+    if not heads:
+        return None
+    # With one client waiting its own line is all that matters; with many, a few heads of each are enough.
+    depth = max(1, -(-2 * free // len(heads)))
+    if depth > 1:
+        heads = await admission.heads(connection, depth)
+    shares = await admission.shares(connection, fairness.flows(heads))
+    return fairness.admit(heads, shares, running, limits, free, depth)

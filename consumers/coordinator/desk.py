@@ -1,0 +1,117 @@
+"""What the loops of one coordinator share while its connections hold."""
+
+import asyncio
+import collections
+import dataclasses
+import datetime
+import time
+from uuid import UUID
+
+from consumers.coordinator import publishing
+from consumers.coordinator.manifests import Store
+from consumers.coordinator.outcome import Outcome
+from consumers.coordinator.snapshot import Snapshot
+from consumers.coordinator.transitions import State
+from contracts.messages import TaskKey
+from contracts.states import STEP_OVER, StepStatus
+from contracts.tiers import Tier
+from infra.broker import Connection, Publisher
+from infra.health import Health
+from infra.settings import Settings
+
+EVIDENCE_SECONDS = 60.0
+"""A start counts as evidence against tasks published before it when it lies this far back."""
+
+
+class Evidence:
+    """For each queue, up to when its tasks must have been handed out: later ones started over a minute ago."""
+
+    def __init__(self) -> None:
+        self._ages: list[dict[tuple[str, Tier], datetime.datetime]] = [{}, {}, {}]
+        self._turned = time.monotonic()
+
+    def started(self, stage: str, tier: Tier, dispatched_at: datetime.datetime) -> None:
+        """A task of this queue that was dispatched then has started now."""
+        newest = self._ages[0]
+        newest[stage, tier] = max(dispatched_at, newest.get((stage, tier), dispatched_at))
+
+    def until(self, stage: str, tier: Tier) -> datetime.datetime | None:
+        """Tasks of this queue published before that time were handed out long ago, or are lost."""
+        while time.monotonic() - self._turned >= EVIDENCE_SECONDS:
+            self._turned += EVIDENCE_SECONDS
+            newest, older, oldest = self._ages
+            self._ages = [{}, newest, {**oldest, **older}]
+        return self._ages[2].get((stage, tier))
+
+
+class Currency:
+    """Since when heartbeats have been read without a gap, by a clock that goes on while the process is frozen."""
+
+    GAP_SECONDS = 3.0
+
+    def __init__(self) -> None:
+        self._since = self._last = time.monotonic()
+
+    def tick(self) -> None:
+        """Called each second; a longer pause means that heartbeats were missed."""
+        now = time.monotonic()
+        if now - self._last > self.GAP_SECONDS:
+            self._since = now
+        self._last = now
+
+    def lost(self) -> None:
+        """Heartbeats could not be recorded."""
+        self._since = self._last = time.monotonic()
+
+    def seconds(self) -> float:
+        """For how long the record of heartbeats has been complete."""
+        self.tick()
+        return time.monotonic() - self._since
+
+
+@dataclasses.dataclass(slots=True)
+class Desk:
+    """The state of a coordinator between its loops; everything that must outlive it is in the database."""
+
+    settings: Settings
+    state: State
+    incoming: Connection
+    publisher: Publisher
+    store: Store
+    health: Health
+    confirmed: list[TaskKey] = dataclasses.field(default_factory=list)
+    admission: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    retries: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    prepare: asyncio.Queue[TaskKey] = dataclasses.field(default_factory=asyncio.Queue)
+    changed: dict[UUID, Snapshot] = dataclasses.field(default_factory=dict)
+    ignored: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    evidence: Evidence = dataclasses.field(default_factory=Evidence)
+    currency: Currency = dataclasses.field(default_factory=Currency)
+
+    async def deliver(self, outcome: Outcome) -> None:
+        """Publishes what a committed transaction owes, and wakes the loops that have work by it."""
+        traces = {after.id: after.execution.traceparent for _, after in outcome.changed}
+        if outcome.tasks:
+            self.confirmed += await publishing.publish_tasks(self.publisher, outcome.tasks, traces)
+        if outcome.owed:
+            await publishing.publish_owed(self.state.pool, self.publisher, outcome.owed)
+        self.note(outcome)
+
+    def note(self, outcome: Outcome) -> None:
+        """Remembers what a transaction came to."""
+        for key in outcome.prepare:
+            self.prepare.put_nowait(key)
+        if outcome.finished:
+            self.admission.set()
+        self.ignored += outcome.ignored
+        for before, after in outcome.changed:
+            self.changed[after.id] = after
+            for place, row in after.rows.items():
+                old = before.rows.get(place)
+                if old is row or old is None:
+                    continue
+                if row.status is StepStatus.WAITING:
+                    self.retries.set()
+                begun = row.status is StepStatus.RUNNING or row.status in STEP_OVER
+                if old.status is StepStatus.DISPATCHED and begun and old.dispatched_at is not None:
+                    self.evidence.started(old.stage, after.execution.tier, old.dispatched_at)

@@ -1,0 +1,121 @@
+"""What follows from a transition besides the changed rows."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from consumers.coordinator.snapshot import Snapshot
+from contracts import messages
+from contracts.executions import StepExecution
+from contracts.messages import TaskKey
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Offer:
+    """Publish this task after the commit."""
+
+    task: messages.StageTask
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prepare:
+    """Gather the inputs of this step, which are too many for a message or not known yet."""
+
+    key: TaskKey
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OpenShards:
+    """Store the shards of this step."""
+
+    parent: StepExecution
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReleaseShards:
+    """Dispatch so many further shards of this step."""
+
+    step: str
+    number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CancelShards:
+    """Cancel every shard of this step that is not over."""
+
+    step: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StopWork:
+    """Tell the workers to stop what they still do for this execution."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recorded:
+    """A fact for the timeline that no step row tells."""
+
+    kind: str
+    step: str | None = None
+    shard: int | None = None
+    attempt: int | None = None
+    actor: str = "coordinator"
+    detail: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Delivered:
+    """A document is handed to the client."""
+
+    deliverable: messages.Deliverable
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StepDied:
+    """A step that the execution cannot do without has failed for good: it needs a person."""
+
+    row: StepExecution
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finished:
+    """The execution reached its end."""
+
+    message: messages.ExecutionFinished
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ignored:
+    """The fact changes nothing; the reason is counted."""
+
+    reason: str
+
+
+Effect = (
+    Offer
+    | Prepare
+    | OpenShards
+    | ReleaseShards
+    | CancelShards
+    | StopWork
+    | Recorded
+    | Delivered
+    | StepDied
+    | Finished
+    | Ignored
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Change:
+    """A snapshot after a transition, and what follows from it."""
+
+    snapshot: Snapshot
+    effects: tuple[Effect, ...] = ()
+
+    def plus(self, *effects: Effect) -> "Change":
+        """This change with further effects."""
+        return dataclasses.replace(self, effects=self.effects + effects)
+
+    def to(self, snapshot: Snapshot) -> "Change":
+        """This change with its snapshot taken one transition further."""
+        return dataclasses.replace(self, snapshot=snapshot)

@@ -1,0 +1,55 @@
+"""How an execution ends, and what it hands over."""
+
+import dataclasses
+
+from consumers.coordinator.effects import CancelShards, Change, Finished, StopWork
+from consumers.coordinator.snapshot import Snapshot
+from contracts import messages
+from contracts.errors import FactoryError
+from contracts.states import STEP_OFFERED, STEP_OVER, ExecutionStatus, StepStatus
+
+
+def end(change: Change, status: ExecutionStatus, explanation: str) -> Change:
+    """Ends the execution: what is not over is cancelled, and whoever waits for the end is told."""
+    snapshot = change.snapshot
+    offered = False
+    for row in list(snapshot.rows.values()):
+        if row.status in STEP_OVER:
+            continue
+        offered = offered or row.status in STEP_OFFERED
+        if row.shard == 0 and row.shards is not None:
+            change = change.plus(CancelShards(row.step))
+            offered = True
+        snapshot = snapshot.with_row(dataclasses.replace(row, status=StepStatus.CANCELLED))
+    snapshot = snapshot.with_status(status, explanation)
+    change = change.to(snapshot).plus(Finished(_finished(snapshot)))
+    return change.plus(StopWork()) if offered else change
+
+
+def _finished(snapshot: Snapshot) -> messages.ExecutionFinished:
+    execution = snapshot.execution
+    message = messages.ExecutionFinished(
+        execution_id=execution.id,
+        submit_key=execution.submit_key,
+        client=execution.client,
+        status=execution.status,
+        deliverables=tuple(d for step in snapshot.template.steps for d in deliverables(snapshot, step.name)),
+        explanation=execution.explanation[:2000],
+        seconds=execution.seconds,
+    )
+    try:
+        messages.encode(message)
+    except FactoryError:
+        # Inline documents can add up to more than a message may hold; the deliverables stand in the database too.
+        return message.model_copy(update={"deliverables": ()})
+    return message
+
+
+def deliverables(snapshot: Snapshot, name: str) -> list[messages.Deliverable]:
+    """What a step hands to the client: its files by format, and its output under ``json``."""
+    row = snapshot.rows.get((name, 0))
+    if row is None or row.status is not StepStatus.COMPLETED or row.output is None:
+        return []
+    made = {"json": row.output, **row.files}
+    formats = snapshot.template.step(name).deliver
+    return [messages.Deliverable(step=name, format=f, ref=made[f]) for f in formats if f in made]

@@ -1,0 +1,23 @@
+"""Which facts about a task count: those about its current attempt, in the state they belong to."""
+
+from consumers.coordinator import facts
+from consumers.coordinator.snapshot import Snapshot
+from contracts.executions import StepExecution
+from contracts.states import EXECUTION_OVER, STEP_OFFERED, StepStatus
+
+
+def refusal(snapshot: Snapshot, row: StepExecution | None, fact: facts.TaskFact) -> str | None:
+    """Why a fact about a task does not count, None if it does."""
+    if row is None:
+        return "unknown"
+    if (fact.key.epoch, fact.key.attempt) != (row.epoch, row.attempt):
+        return "stale"
+    if snapshot.execution.status in EXECUTION_OVER:
+        return "over"
+    expected = {facts.RetryDue: {StepStatus.WAITING}, facts.Prepared: {StepStatus.READY}}.get(type(fact), STEP_OFFERED)
+    if row.status not in expected:
+        return "duplicate"
+    holder = {facts.LeaseLapsed: getattr(fact, "worker", None), facts.TaskLost: None}
+    if type(fact) in holder and holder[type(fact)] != row.worker:
+        return "stale"
+    return None

@@ -1,0 +1,80 @@
+"""What the broker or a worker gave up: looked at, reissued if it is still wanted, else set aside for a person."""
+
+import functools
+
+import structlog
+
+from consumers.coordinator import facts, intake, transitions
+from consumers.coordinator.batching import Intake
+from consumers.coordinator.desk import Desk
+from consumers.coordinator.outcome import Outcome
+from contracts import messages, topology
+from contracts.errors import MessageError, Reason
+from contracts.tiers import Tier
+from infra import dead_letters
+from infra.delivery import Delivery
+
+log = structlog.get_logger()
+
+PREFETCH = 32
+
+
+async def consume(desk: Desk) -> Intake:
+    """Starts to consume dead letters."""
+    arrived = Intake()
+    await desk.incoming.consume(topology.DEAD_LETTERS, lambda d: arrived.add(Tier.BASIC, d), prefetch=PREFETCH)
+    return arrived
+
+
+async def receive(desk: Desk, arrived: Intake) -> None:
+    """Deals with dead letters for ever."""
+    while True:
+        for delivery in await arrived.batch(PREFETCH):
+            await _deal_with(desk, delivery)
+            await delivery.ack()
+
+
+async def _deal_with(desk: Desk, delivery: Delivery) -> None:
+    if delivery.type == messages.Probe.__name__:
+        await _return_probe(desk, delivery)
+    elif (task := _wanted_task(delivery)) is not None:
+        await desk.deliver(await transitions.advance(desk.state, [facts.TaskDied(task.key)]))
+    else:
+        await transitions.transact(desk.state, functools.partial(_set_aside, delivery))
+
+
+async def _return_probe(desk: Desk, delivery: Delivery) -> None:
+    """Shows the coordinator that sent a probe that rejected messages arrive here."""
+    if delivery.reply_to is not None:
+        await desk.publisher.publish(
+            "", delivery.reply_to, delivery.type or "", delivery.body, persistent=False, mandatory=False
+        )
+
+
+def _wanted_task(delivery: Delivery) -> messages.StageTask | None:
+    """The task that the broker gave up after handing it out too often; its crashes are counted elsewhere."""
+    if cause(delivery) is not Reason.DELIVERY_LIMIT:
+        return None
+    try:
+        message = messages.decode(delivery.type, delivery.body)
+    except MessageError:
+        return None
+    return message if isinstance(message, messages.StageTask) else None
+
+
+def cause(delivery: Delivery) -> Reason:
+    """Why a message is dead: what a worker said, or what the broker says."""
+    told = delivery.headers.get("reason")
+    if isinstance(told, str) and told in Reason.__members__.values():
+        return Reason(told)
+    return Reason.DELIVERY_LIMIT if delivery.headers.get("x-first-death-reason") == "delivery_limit" else Reason.REJECTED
+
+
+async def _set_aside(delivery: Delivery, connection: transitions.Connection) -> Outcome:
+    reason = cause(delivery)
+    explanation = str(delivery.headers.get("explanation") or f"the broker gave it up: {reason}")
+    origin = delivery.headers.get("queue") or delivery.headers.get("x-first-death-queue") or delivery.queue
+    letter = intake.dead(delivery, reason, explanation)
+    await dead_letters.add_message(connection, dead_letters.replaced_queue(letter, str(origin)))
+    log.warning("message_set_aside", reason=reason, queue=str(origin), error=explanation)
+    return Outcome()

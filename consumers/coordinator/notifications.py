@@ -1,0 +1,49 @@
+"""How running executions progress, told to whoever watches and owed to nobody."""
+
+from consumers.coordinator import replies
+from consumers.coordinator.desk import Desk
+from consumers.coordinator.snapshot import Snapshot
+from contracts import messages, topology
+from contracts.errors import MessageError
+from contracts.states import EXECUTION_OVER, StepStatus
+
+SECONDS = 1.0
+"""An execution is told about at most this often, and not at all if it is over sooner."""
+
+_DONE = (StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.CANCELLED)
+
+
+async def notify(desk: Desk) -> None:
+    """Publishes the latest state of every execution that has changed and is not over."""
+    changed, desk.changed = desk.changed, {}
+    for snapshot in changed.values():
+        execution = snapshot.execution
+        if execution.status in EXECUTION_OVER:
+            continue
+        try:
+            body = messages.encode(progressed(snapshot))
+        except MessageError:
+            continue  # a template of hundreds of steps can be too large to tell; the database still tells it
+        await desk.publisher.publish(
+            topology.NOTIFICATIONS,
+            replies.notification_key(execution),
+            messages.ExecutionProgressed.__name__,
+            body,
+            correlation_id=str(execution.id),
+            traceparent=execution.traceparent,
+            persistent=False,
+            mandatory=False,
+        )
+
+
+def progressed(snapshot: Snapshot) -> messages.ExecutionProgressed:
+    """The state of an execution and of each of its steps."""
+    steps = {}
+    for row in snapshot.rows.values():
+        if row.shard == 0:
+            total = row.shards
+            done = None if total is None else snapshot.shards(row.step, *_DONE)
+            steps[row.step] = messages.StepState(status=row.status, fraction=row.fraction, done=done, total=total)
+    return messages.ExecutionProgressed(
+        execution_id=snapshot.id, client=snapshot.execution.client, status=snapshot.execution.status, steps=steps
+    )

@@ -1,0 +1,59 @@
+"""Messages to whoever waits for an execution: the answer to a job, its end, and the call to stop work."""
+
+import re
+
+from contracts import messages, topology
+from contracts.executions import Execution
+from infra.outbox import Owed, owed
+
+_REPLY_TO = re.compile(r"^(amq\.rabbitmq\.reply-to\.\S+|amq\.gen-\S+|reply\.\S+)$")
+
+
+def allowed(reply_to: str | None) -> bool:
+    """Whether answers may go there: a direct-reply, generated or ``reply.*`` queue, so that nobody writes into ours."""
+    return reply_to is None or (len(reply_to) <= 255 and _REPLY_TO.match(reply_to) is not None)
+
+
+def answer(
+    message: messages.JobAccepted | messages.JobRejected, reply_to: str, correlation_id: str | None
+) -> Owed:
+    """The answer to a job, for the queue that it named."""
+    return owed(message, routing_key=reply_to, correlation_id=correlation_id)
+
+
+def finished(execution: Execution, message: messages.ExecutionFinished) -> list[Owed]:
+    """The end of an execution, for whoever submitted it and for whoever watches."""
+    told = [
+        owed(
+            message,
+            exchange=topology.NOTIFICATIONS,
+            routing_key=notification_key(execution),
+            correlation_id=str(execution.id),
+            traceparent=execution.traceparent,
+            mandatory=False,
+            execution_id=execution.id,
+        )
+    ]
+    if execution.reply_to is not None:
+        told.append(
+            owed(
+                message,
+                routing_key=execution.reply_to,
+                correlation_id=execution.correlation_id,
+                traceparent=execution.traceparent,
+                execution_id=execution.id,
+            )
+        )
+    return told
+
+
+def stop_work(execution: Execution) -> Owed:
+    """The call to every worker to stop what it does for this execution."""
+    message = messages.CancelWork(execution_id=execution.id, epoch=execution.epoch)
+    return owed(message, routing_key=topology.CONTROL, correlation_id=str(execution.id), execution_id=execution.id)
+
+
+def notification_key(execution: Execution) -> str:
+    """Routing key of what is told about an execution; a client may bind to his own executions by his id."""
+    # Routing keys are words between dots: a client's id must not add any.
+    return f"execution.{execution.client.replace('.', '_')}.{execution.id}"[:255]

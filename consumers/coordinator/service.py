@@ -1,0 +1,123 @@
+"""The coordinator process: connections, proof, and the loops that run until one of them breaks."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+
+import structlog
+
+from consumers.coordinator import beats, mortuary, notifications, proof, settling, sweeper
+from consumers.coordinator.desk import Desk
+from consumers.coordinator.engine import Tools
+from consumers.coordinator.library import Library
+from consumers.coordinator.manifests import Store
+from consumers.coordinator.transitions import State
+from contracts import topology
+from contracts.errors import FactoryError
+from contracts.messages import Json
+from infra import broker, database, expressions
+from infra.delivery import BrokerError
+from infra.health import Health
+from infra.settings import Settings
+
+log = structlog.get_logger()
+
+RECONNECT_CAP = 15.0
+WATCH_SECONDS = 30.0
+
+
+def evaluate(source: str, variables: Mapping[str, Json]) -> Json:
+    """The value of an expression; raises TemplateError where it has none."""
+    return expressions.evaluate(expressions.compile(source), variables)
+
+
+async def run(settings: Settings, store: Store, health: Health) -> None:
+    """Runs for ever. A lost broker is met by closing everything and connecting anew; any other end is the caller's."""
+    tools = Tools(evaluate=evaluate, random=random.random)
+    async with database.connect(settings.database_url, application="factory coordinator") as pool:
+        state = State(pool, Library(), tools)
+        failures = 0
+        while True:
+            began = time.monotonic()
+            try:
+                await _session(settings, state, store, health)
+            except* (FactoryError, *database.UNAVAILABLE) as group:
+                reason = "; ".join(sorted({str(error) for error in _leaves(group)}))
+                health.fault("session", reason)
+            failures = 0 if time.monotonic() - began > RECONNECT_CAP else failures + 1
+            pause = random.random() * min(RECONNECT_CAP, 0.25 * 2**failures)
+            log.error("session_ended", reason=health.faults.get("session"), again_in=round(pause, 2))
+            await asyncio.sleep(pause)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+async def _session(settings: Settings, state: State, store: Store, health: Health) -> None:
+    """Works until a connection breaks. Two connections, because a broker in need blocks those that publish, and must
+    not block those that acknowledge."""
+    async with (
+        broker.connect(settings.amqp_url, name="coordinator, consuming") as incoming,
+        broker.connect(settings.amqp_url, name="coordinator, publishing") as outgoing,
+        asyncio.TaskGroup() as group,
+    ):
+        for connection in (incoming, outgoing):
+            group.create_task(connection.watch())
+        desk = Desk(settings, state, incoming, await outgoing.publisher(), store, health)
+        await _prove(desk, group)
+        await _work(desk, group)
+
+
+async def _prove(desk: Desk, group: asyncio.TaskGroup) -> None:
+    """Raises ProofError before any work is taken if something that the guarantees rest on is missing."""
+    await proof.database_is_current(desk.settings.database_url)
+    await proof.policies_are_in_force(desk.settings.amqp_admin_url, desk.settings.amqp_url)
+    group.create_task(mortuary.receive(desk, await mortuary.consume(desk)))
+    await proof.dead_letters_arrive(desk)
+
+
+async def _work(desk: Desk, group: asyncio.TaskGroup) -> None:
+    group.create_task(beats.record(desk, await beats.consume(desk)))
+    jobs = await settling.consume(desk, topology.jobs_queue, settling.JOB_BATCH)
+    events = await settling.consume(desk, topology.events_queue, desk.settings.batch_size)
+    group.create_task(settling.settle_jobs(desk, jobs))
+    group.create_task(settling.settle_events(desk, events))
+    for loop in _loops(desk):
+        group.create_task(loop)
+    desk.admission.set()
+    desk.health.mended("session")
+    log.info("coordinator_ready")
+
+
+def _loops(desk: Desk) -> list[Coroutine[None, None, None]]:
+    sweep = desk.settings.sweep_seconds
+    regular: list[tuple[str, float, Callable[[Desk], Awaitable[None]]]] = [
+        ("published", 0.1, sweeper.note_published),
+        ("owed", sweep, sweeper.sweep_owed),
+        ("leases", sweep, sweeper.sweep_leases),
+        ("lost", sweeper.EMPTY_SECONDS, sweeper.LostTasks().sweep),
+        ("cancels", sweeper.SNAPSHOT_SECONDS, sweeper.publish_cancels),
+        ("notifications", notifications.SECONDS, notifications.notify),
+        ("house", sweeper.HOUSE_SECONDS, sweeper.keep_house),
+        ("consumers", WATCH_SECONDS, _watch_consumers),
+        ("currency", 1.0, _tick),
+    ]
+    loops = [sweeper.every(desk, name, seconds, work) for name, seconds, work in regular]
+    return [*loops, sweeper.admit(desk), sweeper.retry(desk), sweeper.prepare(desk)]
+
+
+async def _tick(desk: Desk) -> None:
+    desk.currency.tick()
+
+
+async def _watch_consumers(desk: Desk) -> None:
+    """Ends the session when the broker knows no consumer of a queue that this process believes to consume."""
+    for queue in proof.consumed_queues():
+        _, consumers = await desk.incoming.inspect(queue)
+        if consumers == 0:
+            raise BrokerError(f"the broker has no consumer of '{queue}'")

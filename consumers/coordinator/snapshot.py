@@ -1,0 +1,83 @@
+"""One execution as the engine sees it: its row, its template, its steps, and the shards that are being touched."""
+
+import dataclasses
+from collections.abc import Mapping
+from uuid import UUID
+
+from contracts.executions import Execution, StepExecution
+from contracts.messages import Json
+from contracts.states import STEP_OVER, ExecutionStatus, StepStatus
+from contracts.templates import Template
+
+Place = tuple[str, int]
+"""A step and a shard of it; shard 0 is the step itself."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Snapshot:
+    """``rows`` holds every step and the shards asked for; ``counts`` the shards by status of open fan-outs."""
+
+    execution: Execution
+    template: Template
+    rows: Mapping[Place, StepExecution]
+    counts: Mapping[str, Mapping[StepStatus, int]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def id(self) -> UUID:
+        """The execution's id."""
+        return self.execution.id
+
+    def step(self, name: str) -> StepExecution:
+        """The row of a step itself."""
+        return self.rows[name, 0]
+
+    def with_row(self, row: StepExecution) -> "Snapshot":
+        """This snapshot with a row replaced, and with its shard counted under the new status."""
+        counts = self.counts
+        old = self.rows.get((row.step, row.shard))
+        if row.shard and old is not None and old.status is not row.status and row.step in counts:
+            counts = {**counts, row.step: _moved(counts[row.step], old.status, row.status, 1)}
+        return dataclasses.replace(self, rows={**self.rows, (row.step, row.shard): row}, counts=counts)
+
+    def with_shards_moved(self, step: str, old: StepStatus, new: StepStatus, number: int) -> "Snapshot":
+        """This snapshot with a number of unloaded shards of a step counted under another status."""
+        return dataclasses.replace(
+            self, counts={**self.counts, step: _moved(self.counts.get(step, {}), old, new, number)}
+        )
+
+    def with_status(self, status: ExecutionStatus, explanation: str = "") -> "Snapshot":
+        """This snapshot with another status of the execution."""
+        execution = dataclasses.replace(
+            self.execution, status=status, explanation=explanation or self.execution.explanation
+        )
+        return dataclasses.replace(self, execution=execution)
+
+    def shards(self, step: str, *statuses: StepStatus) -> int:
+        """How many shards of a step stand in one of these statuses."""
+        return sum(self.counts.get(step, {}).get(status, 0) for status in statuses)
+
+    def variables(self) -> dict[str, Json]:
+        """What expressions see: the parameters, the context, and the status and summary of each step that is over."""
+        execution = self.execution
+        steps: dict[str, Json] = {
+            row.step: {**row.summary, "status": row.status.value}
+            for row in self.rows.values()
+            if row.shard == 0 and row.status in STEP_OVER
+        }
+        return {
+            "parameters": dict(execution.parameters),
+            "context": {
+                "client": execution.client,
+                "tier": execution.tier.value,
+                "quality": execution.quality.value,
+                "optimise_for": execution.optimise_for.value,
+                "template": execution.template,
+                "template_version": execution.template_version,
+                "budget": execution.budget,
+            },
+            "steps": steps,
+        }
+
+
+def _moved(counts: Mapping[StepStatus, int], old: StepStatus, new: StepStatus, number: int) -> dict[StepStatus, int]:
+    return {**counts, old: counts.get(old, 0) - number, new: counts.get(new, 0) + number}

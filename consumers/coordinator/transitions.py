@@ -1,0 +1,134 @@
+"""One transaction that takes facts in: lock, read, decide, write under guard. What must be published is returned."""
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
+from uuid import UUID
+
+from consumers.coordinator import engine, facts, offers, writing
+from consumers.coordinator.effects import Effect
+from consumers.coordinator.engine import Tools
+from consumers.coordinator.library import Library
+from consumers.coordinator.outcome import Outcome
+from consumers.coordinator.snapshot import Snapshot
+from contracts import messages
+from contracts.executions import Execution, StepExecution
+from contracts.messages import TaskKey
+from infra import database, executions
+
+T = TypeVar("T")
+
+Connection: TypeAlias = database.Connection
+
+CONTENTION_TRIES = 20
+"""How often a transaction is run again because another one was in its way; the lock order makes even one rare."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class State:
+    """What the coordinator's transactions work with."""
+
+    pool: database.Pool
+    library: Library
+    tools: Tools
+
+
+async def transact(state: State, work: Callable[[Connection], Awaitable[T]]) -> T:
+    """The result of ``work`` in a transaction of its own, which is run again if another one was in its way."""
+    for attempt in range(CONTENTION_TRIES):
+        try:
+            async with state.pool.acquire() as connection, connection.transaction():
+                return await work(connection)
+        except (*database.CONTENTION, executions.GuardError):
+            if attempt == CONTENTION_TRIES - 1:
+                raise
+            await asyncio.sleep(state.tools.random() * 0.02 * 2 ** min(attempt, 5))
+    raise AssertionError("the last try either returns or raises")
+
+
+async def advance(state: State, told: Sequence[facts.Fact]) -> Outcome:
+    """Applies facts in their order and commits; after it returns nothing of them can be lost.
+
+    Facts about executions that do not exist are ignored.
+    """
+
+    async def work(connection: Connection) -> Outcome:
+        return await apply(connection, state, told)
+
+    return await transact(state, work)
+
+
+async def apply(connection: database.Connection, state: State, told: Sequence[facts.Fact]) -> Outcome:
+    """The same inside a transaction that the caller holds."""
+    before = await load(connection, state.library, told)
+    after = dict(before)
+    effects: dict[UUID, list[Effect]] = {execution_id: [] for execution_id in before}
+    outcome = Outcome()
+    for fact in told:
+        execution_id = facts.execution_id(fact)
+        if execution_id not in after:
+            outcome.ignored["unknown"] += 1
+            continue
+        change = engine.apply(after[execution_id], fact, state.tools)
+        after[execution_id] = change.snapshot
+        effects[execution_id] += change.effects
+    await writing.write(connection, [(before[i], after[i], effects[i]) for i in sorted(before)], state.tools, outcome)
+    return outcome
+
+
+async def load(connection: database.Connection, library: Library, told: Sequence[facts.Fact]) -> dict[UUID, Snapshot]:
+    """The executions that the facts are about, locked, with their steps and the shards that are touched."""
+    ids = {facts.execution_id(fact) for fact in told}
+    found = await executions.lock(connection, ids)
+    shards = {
+        (fact.key.execution_id, fact.key.step, fact.key.shard)
+        for fact in told
+        if not isinstance(fact, facts.Started | facts.Cancelled) and fact.key.shard
+    }
+    rows = await executions.load_steps(connection, found, shards)
+    counts = await _counts(connection, found, rows)
+    snapshots = {}
+    for execution_id, execution in found.items():
+        template = await library.get(connection, execution.template, execution.template_version)
+        own = {(r.step, r.shard): r for r in rows if r.execution_id == execution_id}
+        own_counts = {step: statuses for (i, step), statuses in counts.items() if i == execution_id}
+        snapshots[execution_id] = Snapshot(execution, template, own, own_counts)
+    return await _with_initial_rows(connection, snapshots, told)
+
+
+async def _counts(
+    connection: database.Connection, found: Mapping[UUID, Execution], rows: Iterable[StepExecution]
+) -> executions.ShardCounts:
+    touched = {(row.execution_id, row.step, found[row.execution_id].epoch) for row in rows if row.shard}
+    return await executions.count_shards(connection, touched) if touched else {}
+
+
+async def _with_initial_rows(
+    connection: database.Connection, snapshots: dict[UUID, Snapshot], told: Sequence[facts.Fact]
+) -> dict[UUID, Snapshot]:
+    starting = [fact.execution_id for fact in told if isinstance(fact, facts.Started) and fact.execution_id in snapshots]
+    fresh: list[StepExecution] = []
+    for execution_id in starting:
+        snapshot = snapshots[execution_id]
+        if not snapshot.rows:
+            rows = engine.initial_rows(snapshot)
+            fresh += rows
+            snapshots[execution_id] = dataclasses.replace(snapshot, rows={(r.step, r.shard): r for r in rows})
+    if fresh:
+        await executions.insert_steps(connection, fresh)
+    return snapshots
+
+
+async def republish(state: State, keys: Sequence[TaskKey]) -> list[messages.StageTask]:
+    """The tasks of rows that are still dispatched in that attempt, derived anew from what is stored."""
+    tasks: list[messages.StageTask] = []
+    async with state.pool.acquire() as connection, connection.transaction():
+        told = [facts.TaskLost(key) for key in keys]
+        snapshots = await load(connection, state.library, told)
+        for key in keys:
+            snapshot = snapshots.get(key.execution_id)
+            row = snapshot.rows.get((key.step, key.shard)) if snapshot else None
+            if snapshot is not None and row is not None and writing.offered(row, key):
+                tasks.append(offers.build(snapshot, row, state.tools.evaluate))
+    return tasks

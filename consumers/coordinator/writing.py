@@ -1,0 +1,130 @@
+"""Writing what the engine decided: changed rows under guard, then everything that follows from them."""
+
+from collections.abc import Iterable, Sequence
+
+from consumers.coordinator import offers, replies
+from consumers.coordinator.effects import (
+    CancelShards,
+    Delivered,
+    Effect,
+    Finished,
+    Ignored,
+    Offer,
+    OpenShards,
+    Prepare,
+    Recorded,
+    ReleaseShards,
+    StepDied,
+    StopWork,
+)
+from consumers.coordinator.engine import Tools
+from consumers.coordinator.outcome import Outcome
+from consumers.coordinator.snapshot import Snapshot
+from contracts import messages
+from contracts.executions import StepExecution
+from contracts.messages import TaskKey
+from contracts.states import StepStatus
+from infra import database, dead_letters, executions, outbox
+
+Decided = tuple[Snapshot, Snapshot, list[Effect]]
+"""An execution before and after the facts, and what follows."""
+
+
+async def write(
+    connection: database.Connection, decided: Sequence[Decided], tools: Tools, outcome: Outcome
+) -> None:
+    """Writes everything in one round trip for each kind, and notes in the outcome what is owed after the commit."""
+    changes = [
+        (old, new)
+        for before, after, _ in decided
+        for place, new in after.rows.items()
+        if (old := before.rows[place]) is not new
+    ]
+    await executions.update_steps(connection, changes)
+    moved = [(b.execution, a.execution) for b, a, _ in decided if b.execution is not a.execution]
+    await executions.update_executions(connection, moved)
+    for before, after, effects in decided:
+        await _shards(connection, after, effects, tools, outcome)
+        outcome.tasks += live_offers(after, effects)
+        _note(before, after, effects, outcome)
+    await _record(connection, decided)
+    outcome.owed += await outbox.insert(connection, [o for _, after, effects in decided for o in owed(after, effects)])
+
+
+def _note(before: Snapshot, after: Snapshot, effects: Iterable[Effect], outcome: Outcome) -> None:
+    changed = False
+    for effect in effects:
+        match effect:
+            case Prepare(key) if (key.step, 0) in after.rows and after.rows[key.step, 0].status is StepStatus.READY:
+                outcome.prepare.append(key)
+            case Finished():
+                outcome.finished += 1
+            case Ignored(reason):
+                outcome.ignored[reason] += 1
+            case _:
+                pass
+        changed = changed or not isinstance(effect, Ignored)
+    if changed:
+        outcome.changed.append((before, after))
+
+
+async def _shards(
+    connection: database.Connection, after: Snapshot, effects: Iterable[Effect], tools: Tools, outcome: Outcome
+) -> None:
+    released: dict[str, int] = {}
+    for effect in effects:
+        match effect:
+            case OpenShards(parent):
+                await executions.insert_shards(connection, parent)
+            case ReleaseShards(step, number):
+                released[step] = released.get(step, 0) + number
+            case CancelShards(step):
+                await executions.cancel_shards(connection, [(after.id, step, after.step(step).epoch)])
+            case _:
+                pass
+    for step, number in released.items():
+        if after.step(step).status is StepStatus.RUNNING:
+            rows = await executions.release_shards(connection, after.step(step), number)
+            outcome.tasks += [offers.build(after, row, tools.evaluate) for row in rows]
+
+
+async def _record(connection: database.Connection, decided: Sequence[Decided]) -> None:
+    told = [(after, effect) for _, after, effects in decided for effect in effects]
+    recorded = [
+        (after.id, e.kind, e.step, e.shard, e.attempt, e.actor, dict(e.detail))
+        for after, e in told
+        if isinstance(e, Recorded)
+    ]
+    if recorded:
+        await executions.insert_timeline(connection, recorded)
+    delivered = [(after.id, after.execution.epoch, e.deliverable) for after, e in told if isinstance(e, Delivered)]
+    if delivered:
+        await executions.insert_deliverables(connection, delivered)
+    for after, effect in told:
+        if isinstance(effect, StepDied):
+            await dead_letters.add_step(connection, after.execution, effect.row)
+
+
+def owed(after: Snapshot, effects: Iterable[Effect]) -> list[outbox.Owed]:
+    """The messages, other than tasks, that follow from a change."""
+    found: list[outbox.Owed] = []
+    for effect in effects:
+        match effect:
+            case Finished(message):
+                found += replies.finished(after.execution, message)
+            case StopWork():
+                found.append(replies.stop_work(after.execution))
+            case _:
+                pass
+    return found
+
+
+def offered(row: StepExecution, key: TaskKey) -> bool:
+    """Whether the row is offered in exactly this attempt and nobody is known to have begun."""
+    return row.key == key and row.status is StepStatus.DISPATCHED
+
+
+def live_offers(after: Snapshot, effects: Iterable[Effect]) -> list[messages.StageTask]:
+    """The tasks among the effects that the end of the transaction still wants."""
+    tasks = [effect.task for effect in effects if isinstance(effect, Offer)]
+    return [task for task in tasks if offered(after.rows[task.step, task.shard], task.key)]

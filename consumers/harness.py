@@ -1,0 +1,127 @@
+"""Runs a stage without any server, for the tests of those who write stages."""
+
+import dataclasses
+import datetime
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from contracts import analysis, errors, messages, model, stages, tiers
+
+A = TypeVar("A")
+R = TypeVar("R")
+Input = TypeVar("Input", bound=model.Model)
+InputTaken = TypeVar("InputTaken", bound=model.Model, contravariant=True)
+Output = TypeVar("Output", bound=model.Artifact)
+OutputGiven = TypeVar("OutputGiven", bound=model.Artifact, covariant=True)
+
+Fetch = Callable[[str, Mapping[str, str]], Awaitable[stages.Page]]
+
+
+class Stage(Protocol[InputTaken, OutputGiven]):
+    """What a stage's module offers."""
+
+    SPEC: stages.StageSpec
+
+    async def run(self, ctx: stages.StageContext, task: InputTaken) -> OutputGiven:
+        """Do the stage's work."""
+        ...
+
+
+class File(NamedTuple):
+    """A further file that a stage attached."""
+
+    content: bytes
+    content_type: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Result(Generic[Output]):
+    """What a stage gave: its output, its files by format, what it reported, and what it logged."""
+
+    output: Output
+    files: dict[str, File]
+    progress: tuple[tuple[float, str], ...]
+    log: tuple[tuple[str, str], ...]
+
+
+async def no_network(url: str, headers: Mapping[str, str]) -> stages.Page:
+    """The fetch of a stage that should not need any."""
+    raise errors.PermanentError(f"the stage fetched {url}; give harness.run a fetch function that answers it")
+
+
+async def run(
+    module: Stage[Input, Output],
+    task: Input,
+    *,
+    analyst: analysis.Analyst,
+    fetch: Fetch = no_network,
+    now: datetime.datetime | None = None,
+) -> Result[Output]:
+    """Run the stage once on its input; errors of the stage come through, and so does a wrong type of input or output.
+
+    Input and output pass through JSON, as they do between processes. ``now`` fixes the time that the stage sees.
+    """
+    context = Context(module.SPEC, analyst, fetch, now or datetime.datetime.now(datetime.UTC))
+    given = module.SPEC.input.model_validate_json(task.model_dump_json())
+    if type(given) is not type(task):
+        raise TypeError(f"stage '{module.SPEC.name}' takes {module.SPEC.input.__name__}, not {type(task).__name__}")
+    output = await module.run(context, task)
+    module.SPEC.output.model_validate_json(output.model_dump_json())
+    return Result(output, context.files, tuple(context.reported), tuple(context.lines))
+
+
+class Context:
+    """A stage's context that keeps what it is told; it runs isolated functions in this process."""
+
+    def __init__(
+        self, spec: stages.StageSpec, analyst: analysis.Analyst, fetch: Fetch, now: datetime.datetime
+    ) -> None:
+        self.key = messages.TaskKey(uuid.UUID(int=0), 1, spec.name, 0, 1)
+        self.task = messages.TaskContext(client="test", tier=tiers.Tier.BASIC, template="test", template_version=1)
+        self.analyst = analyst
+        self.log: stages.Log = self
+        self.files: dict[str, File] = {}
+        self.reported: list[tuple[float, str]] = []
+        self.lines: list[tuple[str, str]] = []
+        self._fetch = fetch
+        self._now = now
+        self._deadline = time.monotonic() + spec.timeout
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same in every run."""
+        return f"{self.key.execution_id}/{self.key.epoch}/{self.key.step}/{self.key.shard}"
+
+    def now(self) -> datetime.datetime:
+        """The time that the test fixed, or that of the start."""
+        return self._now
+
+    def remaining(self) -> float:
+        """Seconds left before the stage's time-out."""
+        return self._deadline - time.monotonic()
+
+    def info(self, event: str, **values: object) -> None:
+        """Keep the line."""
+        self.lines.append(("info", f"{event} {values}"))
+
+    def warning(self, event: str, **values: object) -> None:
+        """Keep the line."""
+        self.lines.append(("warning", f"{event} {values}"))
+
+    async def progress(self, fraction: float, note: str = "") -> None:
+        """Keep the report."""
+        self.reported.append((fraction, note))
+
+    async def fetch(self, url: str, headers: Mapping[str, str] | None = None) -> stages.Page:
+        """What the test's own function gives."""
+        return await self._fetch(url, headers or {})
+
+    async def isolated(self, function: Callable[[A], R], argument: A) -> R:
+        """The result of the function, without limits."""
+        return function(argument)
+
+    async def attach(self, format: str, content: bytes, content_type: str) -> None:
+        """Keep the file."""
+        self.files[format] = File(content, content_type)

@@ -1,0 +1,1 @@
+"""The worker: takes tasks, runs stages, stores what they make and reports it."""

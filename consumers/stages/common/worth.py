@@ -1,0 +1,52 @@
+"""How much an article is worth reading by its form alone: length, title, freshness, and signs of advertising."""
+
+import datetime
+import math
+import re
+
+from contracts import artifacts
+
+LEAST = 0.25
+"""Below this an article is left out: next to no text, no date, or nothing but an offer."""
+
+FULL_LENGTH = 120
+"""Words from which an article counts as a text of its own and not as a teaser."""
+
+_HALF_LIFE_DAYS = 30.0
+_OFFER = re.compile(
+    r"\b(coupon|promo code|discount code|\d+% off|buy now|sponsored|advertorial|giveaway|casino|betting odds|free trial|"
+    r"limited time offer|rabattcode|gutschein|werbung|anzeige)\b",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"\w+")
+
+
+def quality(article: artifacts.Article, newest: datetime.datetime | None) -> float:
+    """Between 0 and 1; freshness is measured from the newest article of the collection, so that a rerun agrees."""
+    words = len(_WORD.findall(article.text))
+    length = min(1.0, math.log1p(words) / math.log1p(FULL_LENGTH))
+    offers = len(_OFFER.findall(f"{article.title} {article.text[:2000]}"))
+    honest = 1.0 if offers == 0 else 0.4 if offers == 1 else 0.0
+    score = 0.40 * length + 0.15 * _title(article.title) + 0.25 * freshness(article, newest) + 0.20 * honest
+    return round(score if honest or words > FULL_LENGTH else score / 2, 4)
+
+
+def _title(title: str) -> float:
+    words = _WORD.findall(title)
+    if len(words) < 2:
+        return 0.2 if words else 0.0
+    return 0.5 if title.isupper() or len(title) > 250 else 1.0
+
+
+def freshness(article: artifacts.Article, newest: datetime.datetime | None) -> float:
+    """1 for the newest, halved every month; 0.3 where no date is known."""
+    if article.published is None or newest is None:
+        return 0.3
+    days = max(0.0, (newest - article.published).total_seconds() / 86400)
+    return float(0.5 ** (days / _HALF_LIFE_DAYS))
+
+
+def newest(articles: list[artifacts.Article], now: datetime.datetime) -> datetime.datetime | None:
+    """The latest date that is not in the future: feeds announce and mistype."""
+    dates = [article.published for article in articles if article.published and article.published <= now]
+    return max(dates, default=None)

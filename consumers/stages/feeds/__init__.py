@@ -1,0 +1,1 @@
+"""Reading feeds: documents of any syndication format become clean articles."""

@@ -1,0 +1,78 @@
+"""Executions and their steps as values: what a row of theirs says."""
+
+import dataclasses
+import datetime
+from collections.abc import Mapping
+from uuid import UUID
+
+from contracts import messages
+from contracts.errors import ErrorClass
+from contracts.messages import Json
+from contracts.model import Scalar
+from contracts.refs import DataRef
+from contracts.states import ExecutionStatus, StepStatus
+from contracts.tiers import OptimiseFor, Quality, Tier
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Execution:
+    """One run of one template version, as stored. ``budget`` is in millionths of a US dollar."""
+
+    id: UUID
+    client: str
+    submit_key: str
+    template: str
+    template_version: int
+    parameters: Mapping[str, Json]
+    tier: Tier
+    quality: Quality
+    optimise_for: OptimiseFor
+    epoch: int
+    status: ExecutionStatus
+    budget: int | None = None
+    reply_to: str | None = None
+    correlation_id: str | None = None
+    traceparent: str | None = None
+    explanation: str = ""
+    seconds: float = 0.0
+    """Since it was submitted."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StepExecution:
+    """A step (shard 0) or one shard of it inside an execution, as stored.
+
+    ``retries`` counts the attempts that are charged to the retry policy; ``attempt`` counts all and never restarts.
+    ``starts`` names the worker instances that confirmed a start. ``wait`` is in seconds from the commit.
+    """
+
+    execution_id: UUID
+    step: str
+    shard: int
+    epoch: int
+    attempt: int
+    status: StepStatus
+    stage: str
+    retries: int = 0
+    fallback: int = 0
+    worker: str | None = None
+    starts: tuple[str, ...] = ()
+    shards: int | None = None
+    inputs: messages.Inputs | None = None
+    manifest: DataRef | None = None
+    output: DataRef | None = None
+    files: Mapping[str, DataRef] = dataclasses.field(default_factory=dict)
+    summary: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    error_class: ErrorClass | None = None
+    error: str | None = None
+    error_details: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    fraction: float | None = None
+    note: str | None = None
+    wait: float | None = None
+    dispatched_at: datetime.datetime | None = None
+
+    @property
+    def key(self) -> messages.TaskKey:
+        """The identity of the current attempt."""
+        return messages.TaskKey(self.execution_id, self.epoch, self.step, self.shard, self.attempt)

@@ -1,0 +1,37 @@
+"""States of executions and steps. Within an epoch a terminal state never changes."""
+
+import enum
+
+
+class ExecutionStatus(enum.StrEnum):
+    """Where an execution stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class StepStatus(enum.StrEnum):
+    """Where a step or a shard stands; a retry waits in ``waiting``, a step whose inputs are being gathered in ``ready``."""
+
+    PENDING = "pending"
+    READY = "ready"
+    DISPATCHED = "dispatched"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+EXECUTION_OVER = frozenset(
+    {ExecutionStatus.COMPLETED, ExecutionStatus.PARTIAL, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED}
+)
+STEP_OVER = frozenset({StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED})
+STEP_OFFERED = frozenset({StepStatus.DISPATCHED, StepStatus.RUNNING})
+"""A worker has, or may have, the task of such a step."""

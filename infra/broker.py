@@ -1,0 +1,248 @@
+"""RabbitMQ: connections that are lost as a whole, confirmed publishes, and deliveries settled one way each.
+
+A connection that breaks anywhere is over: its owner closes everything and builds it anew. Nothing is restored behind
+the caller's back, because a restored consumer that silently receives nothing is worse than a process that starts again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any
+from uuid import uuid4
+
+import aio_pika
+import aiormq
+import aiormq.abc
+import pamqp.commands
+import pamqp.exceptions
+
+from contracts import topology
+from infra.delivery import LOST, BrokerError, Delivery, NotFoundError, UnroutableError, received
+
+HEARTBEAT = 15
+CONNECT_TIMEOUT = 10.0
+PUBLISH_TIMEOUT = 10.0
+CLOSE_TIMEOUT = 5.0
+
+Properties = pamqp.commands.Basic.Properties
+PERSISTENT, TRANSIENT = 2, 1
+
+
+
+Handler = Callable[[Delivery], None]
+
+
+class Publisher:
+    """A channel with publisher confirms."""
+
+    def __init__(self, channel: aiormq.Channel) -> None:
+        self._channel = channel
+
+    async def publish(
+        self,
+        exchange: str,
+        routing_key: str,
+        type_name: str,
+        body: bytes,
+        *,
+        correlation_id: str | None = None,
+        reply_to: str | None = None,
+        user_id: str | None = None,
+        traceparent: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+        persistent: bool = True,
+        mandatory: bool = True,
+        expiration: float | None = None,
+        timeout: float = PUBLISH_TIMEOUT,
+    ) -> None:
+        """Returns when the broker has taken responsibility for the message.
+
+        Raises UnroutableError if it is mandatory and no queue takes it, BrokerError if the broker refuses it or does not
+        answer within ``timeout`` seconds: then nobody knows whether it was taken, and it must be published again.
+        """
+        sent: dict[str, Any] = dict(headers or {})
+        if traceparent is not None:
+            sent["traceparent"] = traceparent
+        properties = Properties(
+            content_type="application/json",
+            delivery_mode=PERSISTENT if persistent else TRANSIENT,
+            # Returned messages are matched by this id, so it must be new for each publish.
+            message_id=uuid4().hex,
+            message_type=type_name,
+            correlation_id=correlation_id,
+            reply_to=reply_to,
+            user_id=user_id,
+            headers=sent or None,
+            expiration=None if expiration is None else str(int(expiration * 1000)),
+        )
+        try:
+            async with asyncio.timeout(timeout):
+                await self._channel.basic_publish(
+                    body,
+                    exchange=exchange,
+                    routing_key=routing_key,
+                    properties=properties,
+                    mandatory=mandatory,
+                    wait=False,
+                )
+        except aiormq.exceptions.PublishError as error:
+            raise UnroutableError(f"no queue takes '{routing_key}' of exchange '{exchange or 'default'}'") from error
+        except LOST as error:
+            raise BrokerError(f"publish to '{exchange or routing_key}' was not confirmed: {error!r}") from error
+
+
+class Consumer:
+    """A channel of its own for one queue, so that settling in one queue never touches another."""
+
+    def __init__(self, queue: str, channel: aiormq.Channel, tag: str) -> None:
+        self.queue = queue
+        self._channel = channel
+        self._tag = tag
+
+    async def stop(self) -> None:
+        """No further delivery arrives; those that have arrived can still be settled."""
+        with contextlib.suppress(*LOST):
+            await self._channel.basic_cancel(self._tag, timeout=CLOSE_TIMEOUT)
+
+
+class Puller:
+    """A channel that takes one message at a time from any queue."""
+
+    def __init__(self, channel: aiormq.Channel) -> None:
+        self._channel = channel
+
+    async def get(self, queue: str) -> Delivery | None:
+        """The next message of the queue, None if it has none."""
+        try:
+            message = await self._channel.basic_get(queue, timeout=PUBLISH_TIMEOUT)
+        except LOST as error:
+            raise BrokerError(f"cannot take from '{queue}': {error!r}") from error
+        if isinstance(message.delivery, pamqp.commands.Basic.GetEmpty):
+            return None
+        return received(queue, message)
+
+
+class Connection:
+    """One AMQP connection. ``lost`` is set, with the reason, when any part of it breaks."""
+
+    def __init__(self, connection: aio_pika.abc.AbstractConnection, user: str) -> None:
+        self._connection = connection
+        self._channels: list[aio_pika.abc.AbstractChannel] = []
+        self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.user = user
+        connection.close_callbacks.add(lambda _, error: self._fail(f"connection closed: {error}"))
+
+    def _fail(self, reason: str) -> None:
+        if not self._lost.done():
+            self._lost.set_result(reason)
+
+    async def watch(self) -> None:
+        """Waits until any part of the connection breaks, then raises BrokerError with the reason."""
+        raise BrokerError(await asyncio.shield(self._lost))
+
+    async def _channel(self) -> aiormq.Channel:
+        channel = self._connection.channel(publisher_confirms=True, on_return_raises=True)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await channel.initialize()
+                underlay = await channel.get_underlay_channel()
+        except LOST as error:
+            raise BrokerError(f"cannot open a channel: {error!r}") from error
+        channel.close_callbacks.add(lambda _, error: self._fail(f"channel closed: {error}"))
+        if not isinstance(underlay, aiormq.Channel):
+            raise BrokerError(f"aiormq handed over {type(underlay).__name__} where a Channel was expected")
+        self._channels.append(channel)
+        return underlay
+
+    async def publisher(self) -> Publisher:
+        """A new channel for publishing."""
+        return Publisher(await self._channel())
+
+    async def puller(self) -> Puller:
+        """A new channel for taking single messages."""
+        return Puller(await self._channel())
+
+    async def consume(
+        self, queue: str, handler: Handler, *, prefetch: int, arguments: Mapping[str, Any] | None = None
+    ) -> Consumer:
+        """Hands every message of the queue to the handler, at most ``prefetch`` unsettled ones at a time.
+
+        The queue must exist; a consumer that the broker cancels loses the whole connection.
+        """
+        channel = await self._channel()
+        tag = uuid4().hex
+
+        async def deliver(message: aiormq.abc.DeliveredMessage) -> None:
+            handler(received(queue, message))
+
+        channel.on_consumer_cancel_callbacks.add(
+            lambda _: self._fail(f"the broker cancelled the consumer of '{queue}'")
+        )
+        try:
+            await channel.basic_qos(prefetch_count=prefetch, timeout=CONNECT_TIMEOUT)
+            await channel.basic_consume(
+                queue, deliver, consumer_tag=tag, arguments=dict(arguments or {}), timeout=CONNECT_TIMEOUT
+            )
+        except aiormq.exceptions.ChannelNotFoundEntity as error:
+            raise NotFoundError(f"queue '{queue}' does not exist; run 'factory migrate'") from error
+        except LOST as error:
+            raise BrokerError(f"cannot consume '{queue}': {error!r}") from error
+        return Consumer(queue, channel, tag)
+
+    async def inspect(self, queue: str) -> tuple[int, int]:
+        """How many messages wait in a queue, and how many consumers it has. Raises NotFoundError where it is missing."""
+        channel = self._connection.channel(publisher_confirms=False)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await channel.initialize()
+                declared = await channel.declare_queue(queue, passive=True)
+                result = declared.declaration_result
+                await channel.close()
+        except aiormq.exceptions.ChannelNotFoundEntity as error:
+            raise NotFoundError(f"queue '{queue}' does not exist; run 'factory migrate'") from error
+        except LOST as error:
+            raise BrokerError(f"cannot inspect '{queue}': {error!r}") from error
+        return result.message_count or 0, result.consumer_count or 0
+
+    async def declare(self, queues: Iterable[topology.Queue]) -> None:
+        """Declares the factory's exchanges and these queues with their bindings; what exists is left as it is."""
+        channel = await self._channel()
+        try:
+            for exchange in topology.EXCHANGES:
+                await channel.exchange_declare(exchange, exchange_type="topic", durable=True, timeout=CONNECT_TIMEOUT)
+            for queue in queues:
+                await channel.queue_declare(
+                    queue.name, durable=True, arguments=dict(queue.declaration()), timeout=CONNECT_TIMEOUT
+                )
+                for exchange, key in queue.bindings:
+                    await channel.queue_bind(queue.name, exchange, routing_key=key, timeout=CONNECT_TIMEOUT)
+        except LOST as error:
+            raise BrokerError(f"cannot declare the topology: {error!r}") from error
+
+    async def declare_reply_queue(self) -> str:
+        """A queue with a name made by the broker, for this connection alone and gone with it."""
+        channel = await self._channel()
+        try:
+            declared = await channel.queue_declare("", exclusive=True, auto_delete=True, timeout=CONNECT_TIMEOUT)
+        except LOST as error:
+            raise BrokerError(f"cannot declare a reply queue: {error!r}") from error
+        return declared.queue or ""
+
+
+@contextlib.asynccontextmanager
+async def connect(url: str, *, name: str) -> AsyncIterator[Connection]:
+    """A connection to the broker, named in its management pages. Raises BrokerError if it cannot be had."""
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            raw = await aio_pika.connect(
+                url, client_properties={"connection_name": name}, heartbeat=HEARTBEAT, timeout=CONNECT_TIMEOUT
+            )
+    except (*LOST, pamqp.exceptions.AMQPError) as error:
+        raise BrokerError(f"cannot connect to the broker of FACTORY_AMQP_URL: {error}") from error
+    try:
+        yield Connection(raw, aio_pika.connection.make_url(url).user or "guest")
+    finally:
+        # Closing a connection that is already broken reports the break a second time.
+        with contextlib.suppress(*LOST, asyncio.CancelledError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await raw.close()

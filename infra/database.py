@@ -1,0 +1,88 @@
+"""Postgres: the pool, and the translation of its faults."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any, TypeAlias
+
+import asyncpg
+import pydantic_core
+
+from contracts.errors import FactoryError
+
+Pool: TypeAlias = asyncpg.Pool
+Connection: TypeAlias = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+Row: TypeAlias = asyncpg.Record
+
+DATA_ERRORS = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.exceptions.ProgramLimitExceededError,
+)
+"""What one bad value can cause; only a batch in which everything else commits proves that it was the value."""
+
+CONTENTION = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+"""The whole transaction is simply run again."""
+
+UNAVAILABLE = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError)
+"""The server is away; so is asyncpg's pool until it is back."""
+
+Failure = asyncpg.PostgresError
+"""Anything that the server refuses."""
+
+COMMAND_TIMEOUT = 30.0
+CONNECT_TIMEOUT = 10.0
+CLOSE_TIMEOUT = 5.0
+
+
+class DatabaseError(FactoryError):
+    """The database cannot be used."""
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
+    def encode(value: Any) -> str:
+        return json.dumps(value, separators=(",", ":"))
+
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            name, schema="pg_catalog", encoder=encode, decoder=pydantic_core.from_json, format="text"
+        )
+
+
+@contextlib.asynccontextmanager
+async def connect(url: str, *, application: str, size: int = 10) -> AsyncIterator[Pool]:
+    """A pool of up to ``size`` connections. No statement runs longer than 30 s; no transaction idles longer than that.
+
+    Raises DatabaseError if the server cannot be reached.
+    """
+    settings = {
+        "application_name": application,
+        "idle_in_transaction_session_timeout": f"{COMMAND_TIMEOUT:.0f}s",
+        "lock_timeout": f"{COMMAND_TIMEOUT:.0f}s",
+        "timezone": "UTC",
+    }
+    try:
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=size,
+            init=_prepare,
+            command_timeout=COMMAND_TIMEOUT,
+            timeout=CONNECT_TIMEOUT,
+            server_settings=settings,
+        )
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise DatabaseError(f"cannot connect to the database of FACTORY_DATABASE_URL: {error}") from error
+    try:
+        yield pool
+    finally:
+        await _close(pool)
+
+
+async def _close(pool: Pool) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()

@@ -1,0 +1,66 @@
+"""Publishes owed after a commit that are no task: replies, finishes and cancels."""
+
+import dataclasses
+from collections.abc import Sequence
+from uuid import UUID
+
+from contracts import messages
+from infra import database, statements
+
+SQL = statements.load("outbox")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Owed:
+    """One publish that is owed until the broker has confirmed it; ``id`` is 0 until it is stored.
+
+    A mandatory one that cannot be routed is recorded and final: whoever waited for it is gone.
+    """
+
+    exchange: str
+    routing_key: str
+    message_type: str
+    body: bytes
+    correlation_id: str | None = None
+    traceparent: str | None = None
+    mandatory: bool = True
+    execution_id: UUID | None = None
+    id: int = 0
+
+
+def owed(
+    message: messages.Message, *, exchange: str = "", routing_key: str, correlation_id: str | None = None,
+    traceparent: str | None = None, mandatory: bool = True, execution_id: UUID | None = None,
+) -> Owed:  # fmt: skip
+    """A message as an owed publish."""
+    name = type(message).__name__
+    body = messages.encode(message)
+    return Owed(exchange, routing_key, name, body, correlation_id, traceparent, mandatory, execution_id)
+
+
+async def insert(connection: database.Connection, items: Sequence[Owed]) -> list[Owed]:
+    """Stores owed publishes and returns them with their ids."""
+    if not items:
+        return []
+    rows = await connection.fetch(
+        SQL["insert_owed"],
+        [i.exchange for i in items],
+        [i.routing_key for i in items],
+        [i.message_type for i in items],
+        [i.body for i in items],
+        [i.correlation_id for i in items],
+        [i.traceparent for i in items],
+        [i.mandatory for i in items],
+        [i.execution_id for i in items],
+    )
+    return [dataclasses.replace(item, id=row["id"]) for item, row in zip(items, rows, strict=True)]
+
+
+async def claim(connection: database.Connection, older_than: float, limit: int) -> list[Owed]:
+    """Publishes owed for longer than so many seconds, locked until the transaction ends."""
+    return [Owed(**dict(row)) for row in await connection.fetch(SQL["claim_owed"], older_than, limit)]
+
+
+async def delete(connection: database.Connection, ids: Sequence[int]) -> None:
+    """Forgets publishes that are done."""
+    await connection.execute(SQL["delete_owed"], list(ids))

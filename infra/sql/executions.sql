@@ -1,0 +1,133 @@
+-- name: lock_executions
+-- Locks executions in the order of their ids, which every transaction keeps, and reads them.
+SELECT id, client_id, submit_key, template, template_version, parameters, tier, quality, optimise_for, epoch, status,
+       budget, reply_to, correlation_id, traceparent, explanation,
+       extract(epoch FROM now() - created_at)::double precision AS seconds
+FROM executions
+WHERE id = ANY($1::uuid[])
+ORDER BY id
+FOR UPDATE
+
+-- name: load_steps
+-- The steps of executions, and those of their shards that are named.
+SELECT s.execution_id, s.step, s.shard, s.epoch, s.attempt, s.status, s.stage, s.retries, s.fallback, s.worker, s.starts,
+       s.shards, s.inputs, s.manifest, s.output, s.files, s.summary, s.metrics, s.error_class, s.error, s.error_details,
+       s.fraction, s.note, s.dispatched_at
+FROM step_executions s
+WHERE s.execution_id = ANY($1::uuid[]) AND s.shard = 0
+UNION ALL
+SELECT s.execution_id, s.step, s.shard, s.epoch, s.attempt, s.status, s.stage, s.retries, s.fallback, s.worker, s.starts,
+       s.shards, s.inputs, s.manifest, s.output, s.files, s.summary, s.metrics, s.error_class, s.error, s.error_details,
+       s.fraction, s.note, s.dispatched_at
+FROM unnest($2::uuid[], $3::text[], $4::integer[]) AS named (execution_id, step, shard)
+JOIN step_executions s USING (execution_id, step, shard)
+WHERE s.shard > 0
+
+-- name: count_shards
+-- How many shards of a fan-out stand in each status, shards of older epochs left out.
+SELECT s.execution_id, s.step, s.status, count(*)::integer AS shards
+FROM unnest($1::uuid[], $2::text[], $3::integer[]) AS named (execution_id, step, epoch)
+JOIN step_executions s ON s.execution_id = named.execution_id AND s.step = named.step
+    AND s.shard > 0 AND s.epoch = named.epoch
+GROUP BY s.execution_id, s.step, s.status
+
+-- name: insert_steps
+-- The steps of executions that start.
+INSERT INTO step_executions (execution_id, step, shard, epoch, attempt, status, stage)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $5::integer[], $6::text[], $7::text[])
+ON CONFLICT (execution_id, step, shard) DO NOTHING
+
+-- name: insert_shards
+-- The shards 1 to $6 of a step, all pending.
+INSERT INTO step_executions (execution_id, step, shard, epoch, attempt, status, stage)
+SELECT $1::uuid, $2::text, shard, $3::integer, $4::integer, 'pending', $5::text
+FROM generate_series(1, $6::integer) AS shard
+ON CONFLICT (execution_id, step, shard) DO NOTHING
+
+-- name: release_shards
+-- Dispatches the next shards of a step that are pending.
+UPDATE step_executions s
+SET status = 'dispatched', dispatched_at = now(), published_at = NULL
+FROM (
+    SELECT shard FROM step_executions
+    WHERE execution_id = $1 AND step = $2 AND epoch = $3 AND shard > 0 AND status = 'pending'
+    ORDER BY shard
+    LIMIT $4
+) AS next
+WHERE s.execution_id = $1 AND s.step = $2 AND s.shard = next.shard AND s.status = 'pending' AND s.epoch = $3
+RETURNING s.shard, s.attempt, s.stage
+
+-- name: cancel_shards
+-- Cancels all shards of these steps that are not over.
+UPDATE step_executions s
+SET status = 'cancelled', finished_at = now(), next_attempt_at = NULL
+FROM unnest($1::uuid[], $2::text[], $3::integer[]) AS named (execution_id, step, epoch)
+WHERE s.execution_id = named.execution_id AND s.step = named.step AND s.shard > 0 AND s.epoch = named.epoch
+    AND s.status IN ('pending', 'ready', 'dispatched', 'running', 'waiting')
+
+-- name: update_steps
+-- Writes changed steps; the guard lets no write pass that was decided on another state than the stored one.
+UPDATE step_executions s
+SET attempt = new.attempt, status = new.status, stage = new.stage, retries = new.retries, fallback = new.fallback,
+    worker = new.worker, starts = ARRAY(SELECT jsonb_array_elements_text(new.starts)), shards = new.shards,
+    inputs = new.inputs, manifest = new.manifest, output = new.output, files = new.files, summary = new.summary,
+    metrics = new.metrics, error_class = new.error_class, error = new.error, error_details = new.error_details,
+    fraction = new.fraction, note = new.note,
+    dispatched_at = CASE WHEN new.offered THEN now() ELSE s.dispatched_at END,
+    published_at = CASE WHEN new.offered THEN NULL ELSE s.published_at END,
+    started_at = CASE WHEN new.offered THEN NULL
+                      WHEN new.status IN ('running', 'completed', 'failed') THEN coalesce(s.started_at, now())
+                      ELSE s.started_at END,
+    finished_at = CASE WHEN new.status IN ('completed', 'failed', 'skipped', 'cancelled')
+                       THEN coalesce(s.finished_at, now()) END,
+    next_attempt_at = CASE WHEN new.status = 'waiting' THEN now() + make_interval(secs => new.wait) END
+FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $5::integer[], $6::text[],
+            $7::integer[], $8::text[], $9::text[], $10::integer[], $11::smallint[], $12::text[], $13::jsonb[],
+            $14::integer[], $15::jsonb[], $16::jsonb[], $17::jsonb[], $18::jsonb[], $19::jsonb[], $20::jsonb[],
+            $21::text[], $22::text[], $23::jsonb[], $24::real[], $25::text[], $26::boolean[], $27::double precision[])
+    AS new (execution_id, step, shard, old_epoch, old_attempt, old_status,
+            attempt, status, stage, retries, fallback, worker, starts,
+            shards, inputs, manifest, output, files, summary, metrics,
+            error_class, error, error_details, fraction, note, offered, wait)
+WHERE s.execution_id = new.execution_id AND s.step = new.step AND s.shard = new.shard
+    AND s.epoch = new.old_epoch AND s.attempt = new.old_attempt AND s.status = new.old_status
+RETURNING s.execution_id, s.step, s.shard
+
+-- name: update_executions
+-- Writes changed executions, guarded by the status and epoch on which the change was decided.
+UPDATE executions e
+SET status = new.status, explanation = new.explanation,
+    started_at = CASE WHEN new.status = 'running' THEN coalesce(e.started_at, now()) ELSE e.started_at END,
+    finished_at = CASE WHEN new.status IN ('completed', 'partial', 'failed', 'cancelled') THEN now() END
+FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[])
+    AS new (id, old_epoch, old_status, status, explanation)
+WHERE e.id = new.id AND e.epoch = new.old_epoch AND e.status = new.old_status
+RETURNING e.id
+
+-- name: insert_deliverables
+-- What an execution hands to its client; a later epoch replaces what an earlier one made.
+INSERT INTO deliverables (execution_id, step, format, epoch, ref)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::jsonb[])
+ON CONFLICT (execution_id, step, format) DO UPDATE SET ref = excluded.ref, epoch = excluded.epoch, created_at = now()
+
+-- name: insert_timeline
+-- Facts that a step row cannot tell.
+INSERT INTO timeline (execution_id, kind, step, shard, attempt, actor, detail)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::integer[], $6::text[], $7::jsonb[])
+
+-- name: mark_published
+-- The broker has confirmed these tasks.
+UPDATE step_executions s
+SET published_at = now()
+FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::integer[], $5::integer[])
+    AS sent (execution_id, epoch, step, shard, attempt)
+WHERE s.execution_id = sent.execution_id AND s.step = sent.step AND s.shard = sent.shard
+    AND s.epoch = sent.epoch AND s.attempt = sent.attempt
+    AND s.status IN ('dispatched', 'running') AND s.published_at IS NULL
+
+-- name: joined_shards
+-- The outcome of the shards of one step, in the order of their shards.
+SELECT shard, status, output, error_class, error, error_details
+FROM step_executions
+WHERE execution_id = $1 AND step = $2 AND epoch = $3 AND shard > 0 AND status IN ('completed', 'failed')
+ORDER BY shard

@@ -1,0 +1,18 @@
+-- name: insert_owed
+-- Publishes owed after the commit.
+INSERT INTO outbox (exchange, routing_key, message_type, body, correlation_id, traceparent, mandatory, execution_id)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::boolean[], $8::uuid[])
+RETURNING id
+
+-- name: claim_owed
+-- Publishes that were owed for longer than $1 seconds, each to one coordinator at a time.
+SELECT id, exchange, routing_key, message_type, body, correlation_id, traceparent, mandatory, execution_id
+FROM outbox
+WHERE created_at < now() - make_interval(secs => $1)
+ORDER BY id
+LIMIT $2
+FOR UPDATE SKIP LOCKED
+
+-- name: delete_owed
+-- These publishes are done.
+DELETE FROM outbox WHERE id = ANY($1::bigint[])
