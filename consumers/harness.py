@@ -72,15 +72,29 @@ async def run(
     return Result(output, context.files, tuple(context.reported), tuple(context.lines))
 
 
+class Cache:
+    """A cache for the length of a test."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, messages.Json] = {}
+
+    async def get(self, key: str) -> messages.Json:
+        """The value last put under the key."""
+        return self._values.get(key)
+
+    async def put(self, key: str, value: messages.Json, seconds: float) -> None:
+        """Keep the value."""
+        self._values[key] = value
+
+
 class Context:
     """A stage's context that keeps what it is told; it runs isolated functions in this process."""
 
-    def __init__(
-        self, spec: stages.StageSpec, analyst: analysis.Analyst, fetch: Fetch, now: datetime.datetime
-    ) -> None:
+    def __init__(self, spec: stages.StageSpec, analyst: analysis.Analyst, fetch: Fetch, now: datetime.datetime) -> None:
         self.key = messages.TaskKey(uuid.UUID(int=0), 1, spec.name, 0, 1)
         self.task = messages.TaskContext(client="test", tier=tiers.Tier.BASIC, template="test", template_version=1)
         self.analyst = analyst
+        self.cache: stages.Cache = Cache()
         self.log: stages.Log = self
         self.files: dict[str, File] = {}
         self.reported: list[tuple[float, str]] = []

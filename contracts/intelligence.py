@@ -117,6 +117,7 @@ REPORT_BUILDER = stages.StageSpec(
     description="Writes the report as HTML, Markdown and JSON, with every statement cited.",
     timeout=60,
     typical_seconds=0.5,
+    formats=("html", "markdown"),
 )
 
 STAGES: tuple[stages.StageSpec, ...] = (

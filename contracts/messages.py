@@ -79,7 +79,7 @@ class JobAccepted(Message):
 class JobRejected(Message):
     """The job will not run; ``explanation`` names the field, the value and the remedy."""
 
-    submit_key: Key | None
+    submit_key: Key | None = None
     reason: Reason
     explanation: ShortText
 
@@ -350,7 +350,7 @@ def _refusal(type_name: str, body: bytes, error: pydantic.ValidationError) -> Me
 def _version(body: bytes) -> Scalar | None:
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     version = document.get("version") if isinstance(document, dict) else None
     return version if isinstance(version, bool | int | float | str) else None

@@ -20,6 +20,7 @@ class StageSpec:
     """The contract of a stage: its name, what goes in and comes out, and how long that takes.
 
     ``timeout`` and ``typical_seconds`` are in seconds; a step of a template may set its own time-out and retries.
+    ``formats`` are the further files that the stage attaches; its output itself is the format ``json``.
     """
 
     name: str
@@ -30,6 +31,7 @@ class StageSpec:
     timeout: float = 60.0
     typical_seconds: float = 1.0
     retry: templates.Retry = templates.Retry()
+    formats: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +56,30 @@ class Log(Protocol):
         ...
 
 
+class Cache(Protocol):
+    """Values that all workers of one stage share for a while; what is cached may be gone at any time."""
+
+    async def get(self, key: str) -> messages.Json:
+        """The value last put under the key, None if there is none."""
+        ...
+
+    async def put(self, key: str, value: messages.Json, seconds: float) -> None:
+        """Keeps a JSON value under the key for so many seconds."""
+        ...
+
+
 class StageContext(Protocol):
     """Everything a stage may do besides computing; it reaches the outside through this and nothing else."""
 
     key: messages.TaskKey
     task: messages.TaskContext
-    analyst: Analyst
+    cache: Cache
     log: Log
+
+    @property
+    def analyst(self) -> Analyst:
+        """The analysis engine."""
+        ...
 
     @property
     def idempotency_key(self) -> str:

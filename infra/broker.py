@@ -94,15 +94,42 @@ class Publisher:
 class Consumer:
     """A channel of its own for one queue, so that settling in one queue never touches another."""
 
-    def __init__(self, queue: str, channel: aiormq.Channel, tag: str) -> None:
+    def __init__(
+        self, queue: str, channel: aiormq.Channel, handler: Handler, arguments: Mapping[str, Any] | None
+    ) -> None:
         self.queue = queue
         self._channel = channel
+        self._handler = handler
+        self._arguments = dict(arguments or {})
+        self._tag: str | None = None
+
+    async def start(self) -> None:
+        """Deliveries arrive from now on. Raises NotFoundError where the queue is missing."""
+        if self._tag is not None:
+            return
+        tag = uuid4().hex
+        try:
+            await self._channel.basic_consume(
+                self.queue, self._deliver, consumer_tag=tag, arguments=self._arguments, timeout=CONNECT_TIMEOUT
+            )
+        except aiormq.exceptions.ChannelNotFoundEntity as error:
+            raise NotFoundError(f"queue '{self.queue}' does not exist; run 'factory migrate'") from error
+        except LOST as error:
+            raise BrokerError(f"cannot consume '{self.queue}': {error!r}") from error
         self._tag = tag
+
+    async def _deliver(self, message: aiormq.abc.DeliveredMessage) -> None:
+        self._handler(received(self.queue, message))
 
     async def stop(self) -> None:
         """No further delivery arrives; those that have arrived can still be settled."""
-        with contextlib.suppress(*LOST):
-            await self._channel.basic_cancel(self._tag, timeout=CLOSE_TIMEOUT)
+        tag, self._tag = self._tag, None
+        if tag is None:
+            return
+        try:
+            await self._channel.basic_cancel(tag, timeout=CLOSE_TIMEOUT)
+        except LOST as error:
+            raise BrokerError(f"cannot stop consuming '{self.queue}': {error!r}") from error
 
 
 class Puller:
@@ -162,32 +189,30 @@ class Connection:
         """A new channel for taking single messages."""
         return Puller(await self._channel())
 
-    async def consume(
+    async def consumer(
         self, queue: str, handler: Handler, *, prefetch: int, arguments: Mapping[str, Any] | None = None
     ) -> Consumer:
-        """Hands every message of the queue to the handler, at most ``prefetch`` unsettled ones at a time.
+        """A consumer that hands every message of the queue to the handler once it is started.
 
-        The queue must exist; a consumer that the broker cancels loses the whole connection.
+        At most ``prefetch`` messages are unsettled at a time. If the broker cancels it, the whole connection is lost.
         """
         channel = await self._channel()
-        tag = uuid4().hex
-
-        async def deliver(message: aiormq.abc.DeliveredMessage) -> None:
-            handler(received(queue, message))
-
         channel.on_consumer_cancel_callbacks.add(
             lambda _: self._fail(f"the broker cancelled the consumer of '{queue}'")
         )
         try:
             await channel.basic_qos(prefetch_count=prefetch, timeout=CONNECT_TIMEOUT)
-            await channel.basic_consume(
-                queue, deliver, consumer_tag=tag, arguments=dict(arguments or {}), timeout=CONNECT_TIMEOUT
-            )
-        except aiormq.exceptions.ChannelNotFoundEntity as error:
-            raise NotFoundError(f"queue '{queue}' does not exist; run 'factory migrate'") from error
         except LOST as error:
             raise BrokerError(f"cannot consume '{queue}': {error!r}") from error
-        return Consumer(queue, channel, tag)
+        return Consumer(queue, channel, handler, arguments)
+
+    async def consume(
+        self, queue: str, handler: Handler, *, prefetch: int, arguments: Mapping[str, Any] | None = None
+    ) -> Consumer:
+        """The same, started. Raises NotFoundError where the queue is missing."""
+        consumer = await self.consumer(queue, handler, prefetch=prefetch, arguments=arguments)
+        await consumer.start()
+        return consumer
 
     async def inspect(self, queue: str) -> tuple[int, int]:
         """How many messages wait in a queue, and how many consumers it has. Raises NotFoundError where it is missing."""

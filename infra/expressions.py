@@ -16,11 +16,13 @@ ROOTS = ("parameters", "context", "steps")
 
 LENGTH_LIMIT = 2000
 PLUS_LIMIT = 16
-ITEMS_LIMIT = 1000
-"""CEL as used here loops only in a macro and grows a value only with ``+``. One macro, over lists of at most a thousand
-items, and sixteen additions bound an evaluation; without them two nested macros over a list of 2,000 run for minutes."""
+LOOP_LIMIT = 300
+"""CEL as used here loops only in a macro and grows a value only with ``+`` and ``map``. There is no ``map``; an
+expression has up to sixteen additions, or one loop and no addition, and then reads at most 300 values. That bounds the
+worst evaluation found to a second. Two nested macros over 2,000 numbers run for minutes, and no time-out stops them."""
 
-MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "filter", "map"})
+CONTEXT = ("client", "tier", "quality", "optimise_for", "template", "template_version", "budget")
+LOOPS = frozenset({"all", "exists", "exists_one", "existsOne", "filter"})
 _WORDS = frozenset({"true", "false", "null", "in"})
 _TOKEN = re.compile(
     r"""(?P<string>[rRbB]{0,2}(?:\"{3}[\s\S]*?\"{3}|'{3}[\s\S]*?'{3}|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'))"""
@@ -66,8 +68,8 @@ def variables(program: Program) -> frozenset[Path]:
 def evaluate(program: Program, variables: Mapping[str, Json]) -> Json:
     """The value of the expression; raises TemplateError that names the expression and what is wrong."""
     used = {root: _needed(program, root, variables[root]) for root in ROOTS if root in variables}
-    if program.loops and (longest := _longest(used)) > ITEMS_LIMIT:
-        raise _wrong(program.source, f"loops over lists, and one has {longest} items; the limit is {ITEMS_LIMIT}")
+    if program.loops and (values := _count(used)) > LOOP_LIMIT:
+        raise _wrong(program.source, f"loops, and what it reads holds {values} values; the limit is {LOOP_LIMIT}")
     try:
         value = program.code.execute(used)
     except _FAILURES as error:
@@ -75,22 +77,27 @@ def evaluate(program: Program, variables: Mapping[str, Json]) -> Json:
     return _json(program.source, value)
 
 
+def value(source: str, variables: Mapping[str, Json]) -> Json:
+    """``evaluate`` for an expression that may not be compiled yet."""
+    return evaluate(compile(source), variables)
+
+
 def condition(program: Program, variables: Mapping[str, Json]) -> bool:
     """Whether the condition holds; raises TemplateError as well if its value is neither true nor false."""
-    value = evaluate(program, variables)
-    if not isinstance(value, bool):
+    result = evaluate(program, variables)
+    if not isinstance(result, bool):
         raise _wrong(
-            program.source, f"is {value!r:.80}, and a condition must be true or false; compare it with something"
+            program.source, f"is {result!r:.80}, and a condition must be true or false; compare it with something"
         )
-    return value
+    return result
 
 
 def number(program: Program, variables: Mapping[str, Json]) -> float:
     """The value of a formula; raises TemplateError as well if it is no number or is negative."""
-    value = evaluate(program, variables)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise _wrong(program.source, f"is {value!r:.80}, and it must be a number that is not negative")
-    return float(value)
+    result = evaluate(program, variables)
+    if isinstance(result, bool) or not isinstance(result, int | float) or result < 0:
+        raise _wrong(program.source, f"is {result!r:.80}, and it must be a number that is not negative")
+    return float(result)
 
 
 def _wrong(source: str, problem: str) -> errors.TemplateError:
@@ -108,20 +115,21 @@ def _place(report: str) -> str:
 
 
 def _bound(source: str, tokens: list[re.Match[str]]) -> set[str]:
-    """The loop variables of the expression's macros, of which it may have one, and not too many additions."""
+    """The loop variable of the expression, if it has a loop; refuses what could grow without bounds."""
     texts = [token[0] for token in tokens]
-    calls = [
-        index
+    called = [
+        (texts[index - 1], texts[index + 1])
         for index in range(2, len(texts))
-        if texts[index] == "(" and texts[index - 1] in MACROS and texts[index - 2] == "."
+        if texts[index] == "(" and texts[index - 2] == "." and texts[index - 1] in LOOPS | {"map"}
     ]
-    if len(calls) > 1:
-        raise _wrong(
-            source, f"has {len(calls)} loops ({', '.join(sorted(MACROS))}) and may have one; split it over two steps"
-        )
-    if (additions := sum(token[0] == "+" for token in tokens)) > PLUS_LIMIT:
-        raise _wrong(source, f"has {additions} additions and the limit is {PLUS_LIMIT}; simplify it")
-    return {texts[index + 1] for index in calls}
+    additions = texts.count("+")
+    if any(name == "map" for name, _ in called):
+        raise _wrong(source, "uses map, which is not available; pass the list on and let the stage work on its items")
+    if len(called) > 1:
+        raise _wrong(source, f"has {len(called)} loops ({', '.join(sorted(LOOPS))}) and may have one; split it")
+    if additions > (limit := 0 if called else PLUS_LIMIT):
+        raise _wrong(source, f"has {additions} additions and may have {limit}{' beside a loop' if called else ''}")
+    return {variable for _, variable in called}
 
 
 def _paths(tokens: list[re.Match[str]]) -> Iterable[Path]:
@@ -158,19 +166,19 @@ def _refuse_unknown(source: str, used: set[str], bound: set[str], paths: frozens
 
 
 def _needed(program: Program, root: str, value: Json) -> Json:
-    """Only the steps that are read, since all values are converted for each evaluation."""
-    if root != "steps" or not isinstance(value, dict):
-        return value if any(path[0] == root for path in program.paths) else {}
-    names = {path[1] for path in program.paths if path[0] == "steps"}
+    """Only what is read, since every evaluation converts all that it is given."""
+    names = {path[1] if len(path) > 1 else "" for path in program.paths if path[0] == root}
+    if "" in names or not isinstance(value, dict):
+        return value
     return {name: value[name] for name in names if name in value}
 
 
-def _longest(value: Json) -> int:
+def _count(value: Json) -> int:
     if isinstance(value, dict):
-        return max(map(_longest, value.values()), default=0)
+        return sum(map(_count, value.values()))
     if isinstance(value, list):
-        return max(len(value), max(map(_longest, value), default=0))
-    return 0
+        return sum(map(_count, value), start=1)
+    return 1
 
 
 def _reason(error: Exception) -> str:

@@ -88,7 +88,7 @@ def surroundings() -> Surroundings:
 
 def survey(environ: Mapping[str, str]) -> Surroundings:
     """The same for any environment; the home folder is made absolute and need not exist."""
-    return Surroundings(Path(environ.get("FACTORY_HOME") or ".factory").absolute(), dict(environ))
+    return Surroundings(Path(environ.get("FACTORY_HOME") or ".factory").resolve(), dict(environ))
 
 
 def load(environ: Mapping[str, str]) -> Settings:

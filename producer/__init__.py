@@ -1,1 +1,1 @@
-"""What puts jobs into the factory: the client, the command line, and the data that they ship."""
+"""Those who publish jobs and steer the factory: the client library, the command line, the demonstration."""

@@ -56,11 +56,11 @@ def packaged() -> StaticEmbedder:
     """
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
-        raise FactoryError(f"the package '{_PACKAGE}' is not installed; install it, or give LocalAnalyst another embedder")
+        raise FactoryError(f"the package '{_PACKAGE}' is missing; install it, or give LocalAnalyst another embedder")
     folder = pathlib.Path(spec.origin).parent
     for name in (_WEIGHTS, _TOKENIZER):
         if not (folder / name).is_file():
-            raise FactoryError(f"the installed '{_PACKAGE}' lacks {name}; install the version that requirements.txt names")
+            raise FactoryError(f"the installed '{_PACKAGE}' lacks {name}; install the version in requirements.txt")
     tokenizer = tokenizers.Tokenizer.from_file(str(folder / _TOKENIZER))
     tokenizer.no_padding()
     tokenizer.no_truncation()

@@ -21,7 +21,7 @@ def counted(documents: Iterable[Iterable[str]]) -> list[Counts]:
 
 
 def bm25(documents: Sequence[Counts], query: Mapping[str, float]) -> Scores:
-    """Okapi BM25 of each document for weighted terms (Robertson and Zaragoza 2009), with an IDF that is never negative."""
+    """Okapi BM25 of each document for weighted terms (Robertson and Zaragoza 2009), its IDF never negative."""
     scores = np.zeros(len(documents))
     lengths = np.array([document.total() for document in documents], dtype=np.float64)
     mean = max(1.0, float(lengths.mean())) if len(documents) else 1.0

@@ -41,7 +41,7 @@ def _named(topic: analysis.Topic, documents: Sequence[str]) -> lexical.Scores:
 
 
 def _share(documents: Sequence[lexical.Counts], terms: Sequence[str]) -> lexical.Scores:
-    """BM25 of each document as a share of what a document with all the terms would get, terms unknown to all included."""
+    """BM25 of each document as a share of what one with all the terms would get, unknown terms included."""
     query: Mapping[str, float] = dict.fromkeys(terms, 1.0)
     ideal = 0.0
     for term in query:

@@ -18,6 +18,9 @@ RIVAL = 0.40
 CUT = 0.30
 """The weighed evidence at which a text counts as relevant: precision .89-.98 at recall .71-.94 on labelled news."""
 
+BEYOND_DOUBT = 0.45
+"""Below this a text must also name the topic or use two of its words: vectors alone mistake surfing for climate."""
+
 STEEPNESS = 8.0
 FEW = 8
 """With fewer sure texts than this a collection hardly covers the topic: no feedback, and stricter rules."""
@@ -29,6 +32,7 @@ _WEIGHT_OF_MARGIN = 0.3
 _WEIGHT_OF_WORDS = 0.2
 _LEAST_MARGIN = -0.05
 _ACRONYM = 3
+_NOTHING = "  "
 
 
 class Evidence(NamedTuple):
@@ -52,40 +56,41 @@ def shared_words(topic: analysis.Topic, texts: Sequence[str]) -> Evidence:
     named = np.zeros(len(texts), dtype=bool)
     terms = np.zeros(len(texts), dtype=np.int64)
     for term, (weight, is_name) in _terms(topic).items():
-        inside = np.array([term <= body for body in bodies], dtype=bool)
+        inside = np.array([term in body for body in bodies], dtype=bool)
         holding = int(inside.sum())
         if holding:
             rarity = math.log((len(texts) + 1) / (holding + 0.5)) / math.log(len(texts) + 2)
-            total += weight * max(0.0, rarity) * (inside + np.array([term <= head for head in heads], dtype=float))
+            total += weight * max(0.0, rarity) * (inside + np.array([term in head for head in heads], dtype=float))
             terms += inside
             named |= inside & is_name
     return Evidence(np.tanh(total), named, terms)
 
 
-def _terms(topic: analysis.Topic) -> dict[frozenset[str], tuple[float, bool]]:
-    """Each term as a set of stems, with its weight and whether it is a name of the topic itself."""
-    found: dict[frozenset[str], tuple[float, bool]] = {}
+def _terms(topic: analysis.Topic) -> dict[str, tuple[float, bool]]:
+    """Each term as stems between spaces, with its weight and whether it is a name of the topic itself."""
+    found: dict[str, tuple[float, bool]] = {}
     for name in (topic.phrase, *topic.names):
         found.setdefault(_term(name), (2.0, True))
     for word in topic.words:
         found.setdefault(_term(word), (1.0, False))
     for single in text.stems(topic.phrase):
         if len(single) > _ACRONYM:
-            found.setdefault(frozenset((single,)), (0.5, False))
-    found.pop(frozenset(), None)
+            found.setdefault(f" {single} ", (0.5, False))
+    found.pop(_NOTHING, None)
     return found
 
 
-def _vocabulary(body: str) -> frozenset[str]:
-    return frozenset(text.stems(body)) | text.acronyms(body)
+def _vocabulary(body: str) -> str:
+    """The stems of a text in their order, then its acronyms, each between spaces."""
+    return f" {' '.join((*text.stems(body), *sorted(text.acronyms(body))))} "
 
 
-def _term(phrase: str) -> frozenset[str]:
-    """The stems that must all stand in a text; a very short name must stand there in capitals."""
+def _term(phrase: str) -> str:
+    """The stems that must stand in a text one after the other; a very short name must stand there in capitals."""
     letters = phrase.replace(".", "")
     if len(letters) <= _ACRONYM and letters.isascii() and letters.isalpha():
-        return frozenset((letters.upper(),))
-    return frozenset(text.stems(phrase))
+        return f" {letters.upper()} "
+    return f" {' '.join(text.stems(phrase))} "
 
 
 def judge(
@@ -97,9 +102,10 @@ def judge(
     margin = near - (texts @ rivals.T).max(axis=1) if len(rivals) else near
     sure = np.flatnonzero((margin > 0) & (near > _SURE_COSINE) & (evidence.words > _SURE_WORDS))
     weighed = _with_feedback(texts, topic, near, sure) + _WEIGHT_OF_MARGIN * margin + _WEIGHT_OF_WORDS * evidence.words
-    relevant = (weighed >= CUT) & (margin >= _LEAST_MARGIN)
+    worded = evidence.named | (evidence.terms >= 2)
+    relevant = (weighed >= CUT) & (margin >= _LEAST_MARGIN) & (worded | (weighed >= BEYOND_DOUBT))
     if len(sure) < FEW:
-        relevant &= evidence.named | (evidence.terms >= 2)
+        relevant &= evidence.named | (worded & (margin > 0) & (near > _SURE_COSINE))
     scores = 1 / (1 + np.exp(-STEEPNESS * (weighed - CUT)))
     return [
         analysis.Assessment(relevance=round(float(score), 4), relevant=bool(passed))

@@ -34,7 +34,8 @@ async def policies_are_in_force(admin_url: str, amqp_url: str) -> None:
     except management.ManagementError:
         return  # the probe proves it without the API
     if problems:
-        raise ProofError("; ".join(problems[:5]))
+        more = f" (and {len(problems) - 1} more like it)" if len(problems) > 1 else ""
+        raise ProofError(problems[0] + more)
 
 
 def governed(queue: topology.Queue) -> bool:

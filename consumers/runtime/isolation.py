@@ -20,7 +20,7 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 START_SECONDS = 30.0
-GOODBYE_SECONDS = 5.0
+GOODBYE_SECONDS = 1.0
 HEAD_BYTES = 64 * 1024
 ERRORS: dict[errors.ErrorClass, type[errors.StageError]] = {
     kind.error_class: kind

@@ -1,1 +1,1 @@
-"""The stages: each module does one kind of work through the context it is given."""
+"""The project's own stages, each a module with a spec and a function."""

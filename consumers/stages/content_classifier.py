@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from consumers.stages.common import lexicon, worth
-from contracts import analysis, artifacts, intelligence, stages
+from contracts import artifacts, intelligence, stages
 
 SPEC = intelligence.CONTENT_CLASSIFIER
 
@@ -14,6 +14,9 @@ SUMMARY_SENTENCES = 3
 KEY_POINTS = 3
 SITE_SHARE = 0.2
 """Of the articles that may be chosen, the share of one site, unless there are too few sites to fill the rest."""
+
+STORY_DAYS = datetime.timedelta(days=10)
+"""Articles further apart than this tell different stories, however alike they sound."""
 
 _FAR_FUTURE = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
@@ -30,7 +33,7 @@ class Judged(NamedTuple):
     def rank(self) -> tuple[float, float, str]:
         """What sorts articles, the best first; the id breaks ties the same way everywhere."""
         published = self.article.published.timestamp() if self.article.published else 0.0
-        return (-round(0.7 * self.relevance + 0.3 * self.quality, 4), -published, self.article.id)
+        return (-round(0.6 * self.relevance + 0.4 * self.quality, 4), -published, self.article.id)
 
 
 class Sifted(NamedTuple):
@@ -77,9 +80,14 @@ def _admissible(
     by_url: dict[str, artifacts.Article] = {}
     for article in found.values():
         by_url.setdefault(article.url or article.id, article)
-    kept, left_out = [], []
+    kept: list[artifacts.Article] = []
+    left_out: list[artifacts.LeftOut] = []
     for article in by_url.values():
-        if task.max_age_days and article.published and now - article.published > datetime.timedelta(days=task.max_age_days):
+        if (
+            task.max_age_days
+            and article.published
+            and now - article.published > datetime.timedelta(days=task.max_age_days)
+        ):
             left_out.append(_left_out(article, "old", f"published {article.published.date()}"))
         elif task.languages and article.language and article.language not in task.languages:
             left_out.append(_left_out(article, "language", f"written in {article.language}"))
@@ -105,7 +113,8 @@ async def _judged(
 
 
 def _worthy(judged: list[Judged]) -> Sifted:
-    kept, left_out = [], []
+    kept: list[Judged] = []
+    left_out: list[artifacts.LeftOut] = []
     for item in judged:
         if not item.relevant:
             left_out.append(_left_out(item.article, "irrelevant", f"relevance {item.relevance:.2f}"))
@@ -123,14 +132,17 @@ async def _without_repeats(
     ordered = sorted(judged, key=lambda item: (item.article.published or _FAR_FUTURE, -item.quality, item.article.id))
     originals = _same_title(ordered, await ctx.analyst.duplicates([_text(item.article) for item in ordered]))
     also: dict[str, list[str]] = collections.defaultdict(list)
-    kept, left_out = [], []
+    kept: list[Judged] = []
+    left_out: list[artifacts.LeftOut] = []
     for index, item in enumerate(ordered):
         original = ordered[originals[index]].article
         if original.id == item.article.id:
             kept.append(item)
         else:
             also[original.id].append(item.article.id)
-            left_out.append(_left_out(item.article, "duplicate", f"repeats “{original.title}” ({original.source_title})"))
+            left_out.append(
+                _left_out(item.article, "duplicate", f"repeats “{original.title}” ({original.source_title})")
+            )
     return kept, {key: tuple(sorted(ids)) for key, ids in also.items()}, left_out
 
 
@@ -149,7 +161,8 @@ def _limited(chosen: list[Judged], most: int) -> Sifted:
     sites = len({item.article.site for item in chosen})
     quota = max(math.ceil(most * SITE_SHARE), math.ceil(most / max(1, sites)))
     taken: collections.Counter[str] = collections.Counter()
-    kept, left_out = [], []
+    kept: list[Judged] = []
+    left_out: list[artifacts.LeftOut] = []
     for item in chosen:
         if len(kept) >= most:
             left_out.append(_left_out(item.article, "over_limit", f"the best {most} were chosen"))
@@ -169,8 +182,8 @@ async def _analysed(
     categories = await ctx.analyst.categorise(texts)
     summaries = await ctx.analyst.summarise(bodies, SUMMARY_SENTENCES)
     points = await ctx.analyst.key_points(bodies, KEY_POINTS)
-    themes = await ctx.analyst.themes(texts)
-    stories = await ctx.analyst.stories(texts)
+    stories = _within_days(chosen, await ctx.analyst.stories(texts))
+    themes = _aligned(stories, await ctx.analyst.themes(texts))
     return tuple(
         artifacts.AnalysedArticle(
             article=item.article,
@@ -185,6 +198,30 @@ async def _analysed(
         )
         for index, item in enumerate(chosen)
     )
+
+
+def _within_days(chosen: list[Judged], stories: list[int]) -> list[int]:
+    """Stories split where an article lies too far in time from the best one that tells it; numbered by rank."""
+    leads: dict[tuple[int, int], datetime.datetime | None] = {}
+    numbers: dict[tuple[int, int], int] = {}
+    result = []
+    for item, story in zip(chosen, stories, strict=True):
+        part = 0
+        while (story, part) in leads and _apart(leads[story, part], item.article.published):
+            part += 1
+        leads.setdefault((story, part), item.article.published)
+        result.append(numbers.setdefault((story, part), len(numbers)))
+    return result
+
+
+def _apart(one: datetime.datetime | None, other: datetime.datetime | None) -> bool:
+    return one is not None and other is not None and abs(one - other) > STORY_DAYS
+
+
+def _aligned(stories: list[int], themes: list[int]) -> list[int]:
+    """Themes such that all articles of a story are in the theme of its best one."""
+    lead: dict[int, int] = {}
+    return [lead.setdefault(story, theme) for story, theme in zip(stories, themes, strict=True)]
 
 
 def _left_out(article: artifacts.Article, reason: artifacts.LeftOutReason, detail: str) -> artifacts.LeftOut:

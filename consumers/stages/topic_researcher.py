@@ -59,9 +59,7 @@ async def _neighbours(ctx: stages.StageContext, phrase: str, topic: analysis.Top
     match = lexicon.find(phrase)
     parts = [] if match.exact else [entry.topic for entry in match.entries]
     kind = lexicon.kind(phrase)
-    entries = [
-        entry for entry in lexicon.load() if entry.topic not in (topic.phrase, *parts) and entry.kind == kind
-    ]
+    entries = [entry for entry in lexicon.load() if entry.topic not in (topic.phrase, *parts) and entry.kind == kind]
     scores = await ctx.analyst.rank(topic, [f"{entry.topic}, {', '.join(entry.words)}" for entry in entries])
     ranked = sorted(zip(scores, entries, strict=True), key=lambda pair: (-pair[0], pair[1].topic))
     near = [entry.topic for score, entry in ranked if score >= _RELATED_SCORE]

@@ -65,7 +65,9 @@ def _read(path: Path) -> Identity:
     except FileNotFoundError:
         return Identity({}, {})
     except (ValueError, KeyError, TypeError):
-        raise processes.StackError(f"{path} is damaged: remove {path.parent} to begin anew (its data goes too).") from None
+        raise processes.StackError(
+            f"{path} is damaged: remove {path.parent} to begin anew (its data goes too)."
+        ) from None
 
 
 def _open_ports(names: list[str], kept: dict[str, int]) -> dict[str, int]:

@@ -18,6 +18,7 @@ OWNER = "factory"
 WORKER = "factory_worker"
 DATABASE = "factory"
 START_SECONDS = 60.0
+STOP_SECONDS = 30.0
 # Bits of CapEff in /proc/self/status, from capabilities(7).
 CAPABILITIES = {"dac_read_search": 1 << 2, "dac_override": 1 << 1}
 
@@ -76,6 +77,7 @@ class Postgres:
             log=self.log,
             cwd=Path("/"),
             bound=self._bound,
+            patience=STOP_SECONDS,
         )
         self._process.launch()
 
@@ -93,7 +95,7 @@ class Postgres:
     def stop(self) -> None:
         if self._process:
             # "Fast": open transactions are rolled back; SIGTERM would wait for every client to leave.
-            self._process.stop(signal.SIGINT, seconds=30.0)
+            self._process.stop(signal.SIGINT)
         self._end_left()
 
     def kill(self) -> None:
@@ -103,7 +105,7 @@ class Postgres:
         processes.end(processes.left(self.folder), signal.SIGKILL)
 
     def _end_left(self) -> None:
-        processes.end(processes.left(self.folder), signal.SIGINT)
+        processes.end(processes.left(self.folder), signal.SIGINT, STOP_SECONDS)
 
     def _ready(self) -> bool:
         # The eighth line of this file is the server's own word for its state.
@@ -161,7 +163,7 @@ def _environ() -> dict[str, str]:
 
 
 def _as_account(folder: Path) -> list[str]:
-    """The prefix that makes a command run as an unprivileged user, which Postgres insists on; empty for ordinary ones."""
+    """What makes a command run as an unprivileged user, on which Postgres insists; empty where we are one."""
     if os.geteuid() != 0:
         return []
     account = _account()
@@ -181,7 +183,15 @@ def _account() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(ACCOUNT)
     except KeyError:
-        command = ["useradd", "--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]
+        command = [
+            "useradd",
+            "--system",
+            "--no-create-home",
+            "--home-dir",
+            "/nonexistent",
+            "--shell",
+            "/usr/sbin/nologin",
+        ]
         made = subprocess.run([*command, ACCOUNT], text=True, capture_output=True, check=False)
     try:
         # Another stack may have made it in the same moment, so what counts is that it exists.

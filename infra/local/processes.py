@@ -16,6 +16,8 @@ from contracts import errors
 MARK = "FACTORY_MARK"
 TAIL_LINES = 15
 POLL_SECONDS = 0.02
+SETTLE_SECONDS = 1.0
+KILL_SECONDS = 5.0
 
 
 class StackError(errors.FactoryError):
@@ -35,13 +37,18 @@ class Process:
         log: Path,
         cwd: Path | None = None,
         bound: bool = False,
+        patience: float = 10.0,
     ) -> None:
-        """``folder`` is the mark; a ``bound`` process is killed when the thread that started it ends."""
+        """``folder`` is the mark; a ``bound`` process is killed when the thread that started it ends.
+
+        ``patience`` is how many seconds it gets to end when it is asked to.
+        """
         self.name = name
         self.argv = [*_binding(bound), *argv]
         self.environ = {**environ, MARK: str(folder)}
         self.log = log
         self.cwd = cwd
+        self.patience = patience
         self._popen: subprocess.Popen[bytes] | None = None
 
     @property
@@ -58,15 +65,18 @@ class Process:
         """Start it in a session of its own, so that a terminal's Ctrl-C reaches only its supervisor."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
-            self._popen = subprocess.Popen(
-                self.argv,
-                env=self.environ,
-                cwd=self.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            try:
+                self._popen = subprocess.Popen(
+                    self.argv,
+                    env=self.environ,
+                    cwd=self.cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise StackError(f"{self.name} cannot be started: {error}") from None
 
     def alive(self) -> bool:
         """Whether it runs."""
@@ -77,12 +87,27 @@ class Process:
         if self._popen:
             self._popen.send_signal(number)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 10.0) -> None:
-        """Ask it to end, and kill it after ``seconds``."""
+    def wait(self) -> None:
+        """Return when it has run for a second; StackError with the end of its log if it does not last that long."""
+        started = time.monotonic()
+        wait_until(lambda: time.monotonic() - started >= SETTLE_SECONDS, self, 2 * SETTLE_SECONDS)
+
+    def finish(self, seconds: float) -> None:
+        """Return when it has ended with status 0; StackError with the end of its log if it does anything else."""
+        if self._popen:
+            try:
+                status = self._popen.wait(seconds)
+            except subprocess.TimeoutExpired:
+                raise StackError(f"{self.name} has not ended after {seconds:g} s.\n{tail(self.log)}") from None
+            if status:
+                raise StackError(f"{self.name} ended with status {status}.\n{tail(self.log)}")
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Ask it to end, and kill it when its patience is over."""
         self.send(number)
         if self._popen:
             try:
-                self._popen.wait(seconds)
+                self._popen.wait(self.patience)
             except subprocess.TimeoutExpired:
                 self.kill()
 
@@ -96,7 +121,7 @@ class Process:
 def wait_until(ready: Callable[[], bool], process: Process, seconds: float) -> None:
     """Return when ``ready``; StackError with the end of the log if the process dies first or takes longer."""
     deadline = time.monotonic() + seconds
-    while not ready():
+    while not ready() or not process.alive():
         if not process.alive():
             raise StackError(f"{process.name} ended with status {process.status}.\n{tail(process.log)}")
         if time.monotonic() > deadline:
@@ -122,13 +147,19 @@ def left(folder: Path) -> list[psutil.Process]:
 
 
 def end(found: Iterable[psutil.Process], number: signal.Signals = signal.SIGTERM, seconds: float = 10.0) -> None:
-    """Ask processes of any parentage to end, and kill what is left after ``seconds``."""
+    """Ask processes of any parentage to end, and kill what is left after ``seconds``.
+
+    Only those are asked whose parent is not among them: a server ends its own children in the right order.
+    """
     remaining = list(found)
-    for attempt, patience in ((number, seconds), (signal.SIGKILL, 5.0)):
-        for process in remaining:
-            _signal(process, attempt)
-        _, remaining = psutil.wait_procs([process for process in remaining if not _gone(process)], patience)
-        remaining = [process for process in remaining if not _gone(process)]
+    ids = {process.pid for process in remaining}
+    for process in remaining:
+        if _parent(process) not in ids or number == signal.SIGKILL:
+            _signal(process, number)
+    remaining = _await_gone(remaining, seconds)
+    for process in remaining:
+        _signal(process, signal.SIGKILL)
+    remaining = _await_gone(remaining, KILL_SECONDS)
     if remaining:
         raise StackError(f"processes that cannot be ended: {', '.join(str(process.pid) for process in remaining)}")
 
@@ -148,6 +179,18 @@ def _belongs(process: psutil.Process, folder: Path) -> bool:
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
     return bool(place) and Path(place).is_relative_to(folder)
+
+
+def _await_gone(found: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    _, remaining = psutil.wait_procs([process for process in found if not _gone(process)], seconds)
+    return [process for process in remaining if not _gone(process)]
+
+
+def _parent(process: psutil.Process) -> int | None:
+    try:
+        return int(process.ppid())
+    except psutil.NoSuchProcess:
+        return None
 
 
 def _gone(process: psutil.Process) -> bool:

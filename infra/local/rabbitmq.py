@@ -1,12 +1,11 @@
 """A private RabbitMQ node from the machine's own rabbitmq-server: own folder, ports, cookie and port mapper."""
 
-import base64
 import shutil
 import signal
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+
+import urllib3
 
 from infra.local import identity, processes, servers
 
@@ -16,6 +15,7 @@ USER = "factory"
 SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 PORTS = ("amqp", "management", "prometheus", "epmd", "distribution")
 START_SECONDS = 120.0
+STOP_SECONDS = 30.0
 
 
 class RabbitMQ:
@@ -76,7 +76,7 @@ class RabbitMQ:
     def stop(self) -> None:
         if self._process:
             # The statistics plugin alone takes five seconds of this.
-            self._process.stop(signal.SIGTERM, seconds=30.0)
+            self._process.stop()
         if self._mapper:
             self._mapper.stop()
         self._end_left()
@@ -95,7 +95,14 @@ class RabbitMQ:
 
     def _make(self, name: str, argv: list[str]) -> processes.Process:
         return processes.Process(
-            name, argv, self._environ(), folder=self.folder, log=self.log, cwd=self.folder, bound=self._bound
+            name,
+            argv,
+            self._environ(),
+            folder=self.folder,
+            log=self.log,
+            cwd=self.folder,
+            bound=self._bound,
+            patience=STOP_SECONDS,
         )
 
     def _environ(self) -> dict[str, str]:
@@ -153,15 +160,13 @@ class RabbitMQ:
         # The AMQP listener opens last; the management API answers some moments before.
         if not identity.answers(self._identity.ports["amqp"]):
             return False
-        token = base64.b64encode(f"{USER}:{self._identity.passwords[USER]}".encode()).decode()
-        request = urllib.request.Request(  # noqa: S310
-            f"http://127.0.0.1:{self._port('management')}/api/whoami", headers={"Authorization": f"Basic {token}"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=5.0) as answer:  # noqa: S310
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            return False
+        headers = urllib3.make_headers(basic_auth=f"{USER}:{self._identity.passwords[USER]}")
+        with urllib3.PoolManager(timeout=5.0, retries=False) as pool:
+            try:
+                answer = pool.request("GET", f"http://127.0.0.1:{self._port('management')}/api/whoami", headers=headers)
+            except urllib3.exceptions.HTTPError:
+                return False
+            return answer.status == 200
 
 
 def script(path: str = servers.PROGRAMS) -> str:

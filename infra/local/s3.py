@@ -83,7 +83,9 @@ class S3:
             "RCLONE_CONFIG": str(self.folder / "rclone.conf"),
         }
         program = str(Path(sysconfig.get_path("scripts")) / "rclone")
-        return self._make([program, "serve", "s3", "--addr", self._address, "--vfs-cache-mode", "off", str(data)], environ)
+        return self._make(
+            [program, "serve", "s3", "--addr", self._address, "--vfs-cache-mode", "off", str(data)], environ
+        )
 
     def _with_minio(self, program: Path) -> processes.Process:
         data = _private(self.folder / "minio")
@@ -94,7 +96,16 @@ class S3:
             "MINIO_UPDATE": "off",
         }
         console = f"127.0.0.1:{self._identity.ports['console']}"
-        command = [str(program), "server", "--quiet", "--address", self._address, "--console-address", console, str(data)]
+        command = [
+            str(program),
+            "server",
+            "--quiet",
+            "--address",
+            self._address,
+            "--console-address",
+            console,
+            str(data),
+        ]
         return self._make(command, environ)
 
     def _make(self, argv: list[str], environ: Mapping[str, str]) -> processes.Process:

@@ -13,8 +13,7 @@ COLUMNS = ("url", "title", "topics", "language", "site")
 
 def packaged() -> artifacts.Catalogue:
     """The catalogue that comes with the project."""
-    with importlib.resources.files(__name__).joinpath("catalogue.tsv").open(encoding="utf-8", newline="") as lines:
-        return read(lines)
+    return read(importlib.resources.files(__name__).joinpath("catalogue.tsv").read_text("utf-8").splitlines())
 
 
 def read(source: pathlib.Path | Iterable[str]) -> artifacts.Catalogue:
@@ -23,8 +22,7 @@ def read(source: pathlib.Path | Iterable[str]) -> artifacts.Catalogue:
     ``topics`` are paths separated by commas. Raises FactoryError that names the line and the column to mend.
     """
     if isinstance(source, pathlib.Path):
-        with source.open(encoding="utf-8", newline="") as lines:
-            return read(lines)
+        return read(source.read_text("utf-8").splitlines())
     rows = csv.DictReader(source, delimiter="\t", quoting=csv.QUOTE_NONE)
     missing = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
     if missing:

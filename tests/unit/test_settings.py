@@ -95,7 +95,7 @@ def test_a_server_is_never_half_from_the_environment_and_half_from_the_stack(tmp
 
 
 def test_the_stack_file_is_private_and_keeps_any_value(tmp_path: Path) -> None:
-    values = {"FACTORY_S3_SECRET_KEY": "a'b \"c\" $d #e"}
+    values = {"FACTORY_S3_SECRET_KEY": 'a\'b "c" $d #e'}
     settings.write_stack(tmp_path, {})
     settings.write_stack(tmp_path, values)
     assert settings.read_stack(tmp_path) == values

@@ -9,19 +9,43 @@ Pattern = tuple[str, str, tuple[str, ...]]
 
 _ALWAYS: tuple[Pattern, ...] = (
     ("What is new", "What has happened in {topic} lately?", ("{topic} news", "{topic} latest", "{topic} announced")),
-    ("Who matters", "Which people and organisations shape {topic}?", ("{topic} leader", "{topic} company", "{topic} group")),
+    (
+        "Who matters",
+        "Which people and organisations shape {topic}?",
+        ("{topic} leader", "{topic} company", "{topic} group"),
+    ),
 )
-_RISKS: Pattern = ("Risks and criticism", "What can go wrong, and who warns of it?", ("{topic} risk", "{topic} criticism"))
-_MONEY: Pattern = ("Money", "Who pays, who earns, and how much?", ("{topic} investment", "{topic} market", "{topic} cost"))
-_RULES: Pattern = ("Rules", "What do law and regulators demand?", ("{topic} regulation", "{topic} law", "{topic} policy"))
-_NEXT: Pattern = ("What comes next", "What is planned or expected?", ("{topic} outlook", "{topic} forecast", "{topic} plan"))
+_RISKS: Pattern = (
+    "Risks and criticism",
+    "What can go wrong, and who warns of it?",
+    ("{topic} risk", "{topic} criticism"),
+)
+_MONEY: Pattern = (
+    "Money",
+    "Who pays, who earns, and how much?",
+    ("{topic} investment", "{topic} market", "{topic} cost"),
+)
+_RULES: Pattern = (
+    "Rules",
+    "What do law and regulators demand?",
+    ("{topic} regulation", "{topic} law", "{topic} policy"),
+)
+_NEXT: Pattern = (
+    "What comes next",
+    "What is planned or expected?",
+    ("{topic} outlook", "{topic} forecast", "{topic} plan"),
+)
 
 _BY_KIND: dict[str, tuple[Pattern, ...]] = {
     "technology": (
         ("Releases", "Which products and versions came out?", ("{topic} release", "{topic} launch", "{topic} update")),
         ("In practice", "How is it used, and with what result?", ("{topic} case study", "{topic} tutorial")),
         ("Research", "What do new studies and papers show?", ("{topic} paper", "{topic} benchmark")),
-        ("Security and privacy", "What is exposed, and how is it protected?", ("{topic} vulnerability", "{topic} privacy")),
+        (
+            "Security and privacy",
+            "What is exposed, and how is it protected?",
+            ("{topic} vulnerability", "{topic} privacy"),
+        ),
         _MONEY,
         _RULES,
     ),
@@ -66,7 +90,11 @@ _BY_KIND: dict[str, tuple[Pattern, ...]] = {
     ),
     "sport": (
         ("Results", "Who won?", ("{topic} result", "{topic} final", "{topic} match report")),
-        ("Players and teams", "Who is in form, injured or moving?", ("{topic} injury", "{topic} transfer", "{topic} squad")),
+        (
+            "Players and teams",
+            "Who is in form, injured or moving?",
+            ("{topic} injury", "{topic} transfer", "{topic} squad"),
+        ),
         ("Coming up", "What is played next?", ("{topic} fixture", "{topic} preview")),
         ("Behind the game", "What happens in boards and federations?", ("{topic} federation", "{topic} doping")),
         _MONEY,
@@ -86,13 +114,19 @@ _BY_KIND: dict[str, tuple[Pattern, ...]] = {
         _RULES,
         _MONEY,
     ),
-    "general": (_RISKS, _MONEY, _RULES, _NEXT, ("Background", "How did it come to this?", ("{topic} history", "{topic} guide"))),
+    "general": (
+        _RISKS,
+        _MONEY,
+        _RULES,
+        _NEXT,
+        ("Background", "How did it come to this?", ("{topic} history", "{topic} guide")),
+    ),
 }
 
 
 def plan(topic: str, kind: str, words: Sequence[str]) -> tuple[artifacts.Angle, ...]:
     """The angles for a topic of that kind; the first takes the topic's own words as further queries."""
-    angles = []
+    angles: list[artifacts.Angle] = []
     for title, question, queries in (*_ALWAYS, *_BY_KIND.get(kind, _BY_KIND["general"])):
         asked = tuple(query.format(topic=topic) for query in queries)
         further = tuple(words[:6]) if not angles else ()

@@ -102,11 +102,15 @@ def topic(phrase: str, further: Sequence[str] = ()) -> analysis.Topic:
     if match.exact:
         entry = match.entries[0]
         words = dict.fromkeys((*entry.words, *further))
-        return analysis.Topic(phrase=entry.topic, words=tuple(words), names=tuple(dict.fromkeys((phrase, *entry.names))))
+        return analysis.Topic(
+            phrase=entry.topic, words=tuple(words), names=tuple(dict.fromkeys((phrase, *entry.names)))
+        )
     words = dict.fromkeys(word for entry in match.entries for word in entry.words[:_WORDS_OF_PART])
     compound = len(match.entries) > 1 and bool(_SPLIT.search(fold(phrase)))
     names = tuple(dict.fromkeys(name for entry in match.entries for name in (entry.topic, *entry.names[:4])))
-    return analysis.Topic(phrase=phrase, words=tuple(dict.fromkeys((*words, *further))), names=names if compound else ())
+    return analysis.Topic(
+        phrase=phrase, words=tuple(dict.fromkeys((*words, *further))), names=names if compound else ()
+    )
 
 
 def kind(phrase: str) -> str:

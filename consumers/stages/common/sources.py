@@ -9,8 +9,21 @@ from consumers.stages.common import lexicon
 from contracts import analysis, artifacts
 
 PLATFORMS = frozenset(
-    "feeds.feedburner.com feeds2.feedburner.com youtube.com medium.com reddit.com feeds.megaphone.fm feeds.simplecast.com "
-    "feeds.fireside.fm blogspot.com wordpress.com substack.com github.io s3.amazonaws.com".split()
+    {
+        "feeds.feedburner.com",
+        "feeds2.feedburner.com",
+        "youtube.com",
+        "medium.com",
+        "reddit.com",
+        "feeds.megaphone.fm",
+        "feeds.simplecast.com",
+        "feeds.fireside.fm",
+        "blogspot.com",
+        "wordpress.com",
+        "substack.com",
+        "github.io",
+        "s3.amazonaws.com",
+    }
 )
 """Hosts where every feed is a publisher of its own, so that a bound per site would punish strangers for each other."""
 
@@ -86,9 +99,7 @@ def choose(
     return tuple(chosen)
 
 
-def _source(
-    topic: analysis.Topic, entry: artifacts.CatalogueEntry, relevance: float, because: str
-) -> artifacts.Source:
+def _source(topic: analysis.Topic, entry: artifacts.CatalogueEntry, relevance: float, because: str) -> artifacts.Source:
     worth, notes = quality(entry)
     return artifacts.Source(
         url=entry.url,

@@ -12,10 +12,10 @@ LEAST = 0.25
 FULL_LENGTH = 120
 """Words from which an article counts as a text of its own and not as a teaser."""
 
-_HALF_LIFE_DAYS = 30.0
+_HALF_LIFE_DAYS = 60.0
 _OFFER = re.compile(
-    r"\b(coupon|promo code|discount code|\d+% off|buy now|sponsored|advertorial|giveaway|casino|betting odds|free trial|"
-    r"limited time offer|rabattcode|gutschein|werbung|anzeige)\b",
+    r"\b(coupon|promo code|discount code|\d+% off|buy now|sponsored|advertorial|giveaway|casino|betting odds|"
+    r"free trial|limited time offer|rabattcode|gutschein|werbung|anzeige)\b",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"\w+")
@@ -27,8 +27,20 @@ def quality(article: artifacts.Article, newest: datetime.datetime | None) -> flo
     length = min(1.0, math.log1p(words) / math.log1p(FULL_LENGTH))
     offers = len(_OFFER.findall(f"{article.title} {article.text[:2000]}"))
     honest = 1.0 if offers == 0 else 0.4 if offers == 1 else 0.0
-    score = 0.40 * length + 0.15 * _title(article.title) + 0.25 * freshness(article, newest) + 0.20 * honest
+    score = (
+        0.35 * length * _prose(article.text)
+        + 0.15 * _title(article.title)
+        + 0.35 * freshness(article, newest)
+        + 0.15 * honest
+    )
     return round(score if honest or words > FULL_LENGTH else score / 2, 4)
+
+
+def _prose(text: str) -> float:
+    """1 for sentences, less where most words are capitalised: bylines, lists of names, headings."""
+    cased = [word for word in _WORD.findall(text[:2000]) if word[0].isupper() or word[0].islower()]
+    capitals = sum(word[0].isupper() for word in cased)
+    return 1.0 if capitals <= 0.5 * len(cased) else 0.3
 
 
 def _title(title: str) -> float:
@@ -39,7 +51,7 @@ def _title(title: str) -> float:
 
 
 def freshness(article: artifacts.Article, newest: datetime.datetime | None) -> float:
-    """1 for the newest, halved every month; 0.3 where no date is known."""
+    """1 for the newest, halved every two months; 0.3 where no date is known."""
     if article.published is None or newest is None:
         return 0.3
     days = max(0.0, (newest - article.published).total_seconds() / 86400)

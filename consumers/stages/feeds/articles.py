@@ -19,14 +19,13 @@ _GLOBAL = re.compile(r"(?:tag|urn|doi|info):\S", re.IGNORECASE)
 DateSource = Literal["published", "updated", "text", "url", "none"]
 
 
-def newest(entries: Sequence[document.Entry], limit: int, now: datetime.datetime) -> list[document.Entry]:
-    """At most so many entries in the feed's order: the newest where all have a date, otherwise the first."""
-    moments = [_declared(entry, now)[0] for entry in entries]
-    known = [(moment, -place) for place, moment in enumerate(moments) if moment is not None]
-    if len(entries) <= limit or len(known) < len(entries):
-        return list(entries[:limit])
-    chosen = sorted(-place for _, place in sorted(known, reverse=True)[:limit])
-    return [entries[place] for place in chosen]
+def ranked(entries: Sequence[document.Entry], now: datetime.datetime) -> list[int]:
+    """The places of the entries, the newest first where all of them have a date, otherwise in the feed's order."""
+    moments = [moment for entry in entries if (moment := _declared(entry, now)[0]) is not None]
+    places = list(range(len(entries)))
+    if len(moments) < len(entries):
+        return places
+    return sorted(places, key=lambda place: moments[place], reverse=True)
 
 
 def sample(feed: document.Feed) -> str:

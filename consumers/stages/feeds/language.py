@@ -5,7 +5,8 @@ import re
 
 from py3langid import langid
 
-SAMPLE = 3000
+SAMPLE = 2000
+ARTICLE_SAMPLE = 800
 SHORTEST = 20
 LIKELY = 0.5
 LONG_FEED, SURE_OF_FEED = 500, 0.85
@@ -44,7 +45,7 @@ def of_article(tag: str, text: str, feed: str) -> str:
         return said
     if len(text) < LONG_ARTICLE and feed:
         return feed
-    found, probability = _detected(text)
+    found, probability = _detected(text[:ARTICLE_SAMPLE])
     return found if probability >= SURE_OF_ARTICLE or (not feed and probability >= LIKELY) else feed
 
 

@@ -1,6 +1,7 @@
 """From the body of a fetched page to a set of articles, or to a reason why it is no feed."""
 
 import codecs
+import dataclasses
 import datetime
 import re
 import zlib
@@ -14,6 +15,8 @@ UNPACKED_LIMIT = 15 * 1024 * 1024
 GZIP = b"\x1f\x8b"
 TITLE_LENGTH = 300
 URL_LENGTH = 2048
+LOOKED_AT = 4
+"""How many entries are looked at for each article that is wanted, since some may be empty or repeat others."""
 
 _HTML = re.compile(r"<!doctype\s+html|<html[\s>]", re.IGNORECASE)
 _LINK = re.compile(r"<link\s[^<>]{0,1000}>", re.IGNORECASE)
@@ -114,25 +117,50 @@ def _article_set(request: Request, feed: document.Feed) -> artifacts.ArticleSet:
         entries=len(feed.entries),
         records=(),
     )
-    # Twice as many as wanted, because some may repeat each other or turn out empty.
-    chosen = articles.newest(feed.entries, 2 * request.max_articles, request.now)
-    built = [articles.build(entry, bare, request.url, home, request.now) for entry in chosen]
-    distinct: dict[str, artifacts.Article] = {}
-    for article in built:
-        if article is not None and len(article.text) >= len(distinct.get(article.id, article).text):
-            distinct[article.id] = article
-    records = tuple(distinct.values())[: request.max_articles]
-    problems = (*feed.problems, *_notes(feed, built, len(distinct), len(records)))
-    return bare.model_copy(update={"records": records, "problems": tuple(text.repaired(note) for note in problems)})
+    built = _built(feed, bare, request, home)
+    problems = (*feed.problems, *_notes(feed, built))
+    return bare.model_copy(
+        update={
+            "records": tuple(built.kept[place] for place in sorted(built.kept)),
+            "problems": tuple(text.repaired(note) for note in problems),
+        }
+    )
 
 
-def _notes(feed: document.Feed, built: list[artifacts.Article | None], distinct: int, kept: int) -> list[str]:
-    empty = built.count(None)
-    repeated = len(built) - empty - distinct
+@dataclasses.dataclass(frozen=True)
+class _Built:
+    """Distinct articles by the place of their entry, and how many entries gave none."""
+
+    kept: dict[int, artifacts.Article]
+    empty: int
+    repeated: int
+
+
+def _built(feed: document.Feed, bare: artifacts.ArticleSet, request: Request, home: str) -> _Built:
+    kept: dict[int, artifacts.Article] = {}
+    places: dict[str, int] = {}
+    empty = repeated = 0
+    for place in articles.ranked(feed.entries, request.now)[: LOOKED_AT * request.max_articles]:
+        if len(kept) == request.max_articles:
+            break
+        article = articles.build(feed.entries[place], bare, request.url, home, request.now)
+        if article is None:
+            empty += 1
+            continue
+        first = places.setdefault(article.id, place)
+        repeated += first != place
+        # Where a feed has an entry twice, one of them is often a stub.
+        if first == place or len(article.text) > len(kept[first].text):
+            kept[first] = article
+    return _Built(kept, empty, repeated)
+
+
+def _notes(feed: document.Feed, built: _Built) -> list[str]:
+    kept, total = len(built.kept), len(feed.entries)
     facts = (
-        (not feed.entries, "the feed has no entries"),
-        (empty > 0, f"entries with neither title nor text: {empty}"),
-        (repeated > 0, f"entries that repeat others of the feed: {repeated}"),
-        (kept < len(feed.entries) - empty - repeated, f"entries kept: {kept} of {len(feed.entries)}"),
+        (not total, "the feed has no entries"),
+        (built.empty > 0, f"entries with neither title nor text: {built.empty}"),
+        (built.repeated > 0, f"entries that repeat others of the feed: {built.repeated}"),
+        (kept < total - built.empty - built.repeated, f"entries kept: {kept} of {total}"),
     )
     return [note for applies, note in facts if applies]

@@ -1,0 +1,87 @@
+"""What the code of a stage is given for one attempt."""
+
+import datetime
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import structlog
+
+from consumers.runtime import inputs
+from consumers.runtime.equipment import Equipment
+from contracts import messages, stages
+from contracts.analysis import Analyst
+from contracts.errors import PermanentError
+from contracts.messages import StageTask
+from contracts.refs import DataRef
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+PROGRESS_SECONDS = 0.5
+"""Progress is told at most this often; what comes in between is dropped."""
+
+Report = Callable[[float, str], Awaitable[None]]
+
+
+class Context:
+    """The StageContext of a worker process."""
+
+    def __init__(self, equipment: Equipment, task: StageTask, report: Report) -> None:
+        self.key = task.key
+        self.task = task.context
+        self.cache = equipment.cache(task.stage)
+        self.log: stages.Log = structlog.get_logger().bind(
+            execution=str(task.execution_id), step=task.step, shard=task.shard, attempt=task.attempt
+        )
+        self.files: dict[str, DataRef] = {}
+        self._task = task
+        self._equipment = equipment
+        self._report = report
+        self._deadline = time.monotonic() + task.timeout
+        self._told = 0.0
+
+    @property
+    def analyst(self) -> Analyst:
+        """The analysis engine."""
+        return self._equipment.analyst()
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every run of the same step and shard in the same epoch."""
+        return f"{self.key.execution_id}/{self.key.epoch}/{self.key.step}/{self.key.shard}"
+
+    def now(self) -> datetime.datetime:
+        """The present moment, in UTC."""
+        return datetime.datetime.now(datetime.UTC)
+
+    def remaining(self) -> float:
+        """Seconds left before the attempt is timed out."""
+        return self._deadline - time.monotonic()
+
+    async def progress(self, fraction: float, note: str = "") -> None:
+        """Tells watchers how far the work is, at most twice a second."""
+        if time.monotonic() - self._told < PROGRESS_SECONDS:
+            return
+        self._told = time.monotonic()
+        await self._report(min(max(fraction, 0.0), 1.0), note[:200])
+
+    async def fetch(self, url: str, headers: Mapping[str, str] | None = None) -> stages.Page:
+        """The page at a URL, through the egress guard."""
+        return await self._equipment.fetcher.fetch(url, headers)
+
+    async def isolated(self, function: Callable[[A], R], argument: A) -> R:
+        """The result of a pure function run in a limited child process."""
+        return await self._equipment.children.run(function, argument, wall_seconds=max(self.remaining(), 0.1))
+
+    async def attach(self, format: str, content: bytes, content_type: str) -> None:
+        """Stores a further file of this step, as it is, so that people can open it by a link."""
+        if len(self.files) >= 16 and format not in self.files:
+            raise PermanentError("a step can attach 16 files and this is one more; put several into one")
+        place = inputs.place(self._task)
+        self.files[format] = await self._equipment.store.put(place, content, content_type=content_type, compress=False)
+
+
+def key_text(key: messages.TaskKey) -> str:
+    """A task's identity for people."""
+    return f"{key.execution_id}/{key.step}/{key.shard} epoch {key.epoch} attempt {key.attempt}"

@@ -1,0 +1,104 @@
+"""What a worker process holds while its connections do: the tasks, and the ways to settle them."""
+
+import asyncio
+import collections
+import dataclasses
+import time
+from uuid import UUID
+
+from contracts import messages, topology
+from contracts.errors import Reason
+from contracts.messages import StageTask, TaskKey
+from contracts.tiers import Tier
+from infra.broker import Publisher
+from infra.delivery import BrokerError, Delivery, UnroutableError
+
+REMEMBERED = 10_000
+"""Keys of settled tasks that are remembered, so that a copy that arrives late is not done twice by the same worker."""
+
+
+@dataclasses.dataclass(slots=True)
+class Held:
+    """A task that is being done."""
+
+    task: StageTask
+    since: float = dataclasses.field(default_factory=time.monotonic)
+    accepted: bool = False
+    cancelled: bool = False
+    attempt: "asyncio.Task[messages.StageCompleted | messages.StageFailed] | None" = None
+
+
+class Desk:
+    """The tasks that are being done, and the worker's voice."""
+
+    def __init__(self, worker: str, publisher: Publisher) -> None:
+        self.worker = worker
+        self.running: dict[TaskKey, Held] = {}
+        self._publisher = publisher
+        self._settled: collections.OrderedDict[TaskKey, None] = collections.OrderedDict()
+
+    def knows(self, key: TaskKey) -> bool:
+        """Whether this worker is doing the task, or has done it a while ago: then this delivery is a copy."""
+        return key in self.running or key in self._settled
+
+    def settled(self, key: TaskKey) -> None:
+        """Remembers that the task's outcome has been told."""
+        self._settled[key] = None
+        if len(self._settled) > REMEMBERED:
+            self._settled.popitem(last=False)
+
+    def cancel(self, execution_id: UUID, epoch: int) -> None:
+        """Stops what is being done for a cancelled execution."""
+        for key, held in self.running.items():
+            if key.execution_id == execution_id and key.epoch <= epoch:
+                held.cancelled = True
+                if held.attempt is not None:
+                    held.attempt.cancel()
+
+    async def tell(self, tier: Tier, event: messages.TaskMessage, traceparent: str | None) -> None:
+        """Publishes an event; when this returns the coordinator will get it."""
+        try:
+            await self._publisher.publish(
+                topology.EVENTS,
+                topology.event_key(tier),
+                type(event).__name__,
+                messages.encode(event),
+                correlation_id=str(event.execution_id),
+                traceparent=traceparent,
+            )
+        except UnroutableError as error:
+            # Without its queue no event can be told, so none may be acknowledged either.
+            raise BrokerError(f"{error}; run 'factory migrate'") from error
+
+    async def bury(self, delivery: Delivery, reason: Reason, explanation: str) -> None:
+        """Hands a message that nobody can use to the dead letters, with the reasons."""
+        headers = {
+            **{name: value for name, value in delivery.headers.items() if isinstance(value, str | int | float)},
+            "reason": reason.value,
+            "explanation": explanation[:2000],
+            "queue": delivery.queue,
+            "worker": self.worker,
+        }
+        try:
+            await self._publisher.publish(
+                topology.DEAD,
+                delivery.routing_key,
+                delivery.type or "",
+                delivery.body,
+                correlation_id=delivery.correlation_id,
+                headers=headers,
+            )
+        except UnroutableError as error:
+            raise BrokerError(f"{error}; run 'factory migrate'") from error
+        await delivery.ack()
+
+    async def beat(self, beat: messages.WorkerHeartbeat) -> None:
+        """Publishes a heartbeat; one that nobody reads in time is worth nothing."""
+        await self._publisher.publish(
+            "",
+            topology.HEARTBEATS,
+            type(beat).__name__,
+            messages.encode(beat),
+            persistent=False,
+            expiration=topology.HEARTBEAT_SECONDS_TO_LIVE,
+        )

@@ -1,0 +1,55 @@
+"""What the tasks of one worker process use together: the object store, the network, child processes, the analyst."""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import AsyncIterator, Callable, Iterable
+
+from consumers.analysis import embedding, local
+from consumers.runtime.isolation import ChildPool
+from contracts import stages
+from contracts.analysis import Analyst
+from infra import database, documents, fetch, objects, shared
+from infra.settings import Settings
+
+CACHED_BYTES = 64 * 1024 * 1024
+"""Documents kept in memory: the shards of a fan-out all read the same one."""
+
+PRELOAD = ("consumers.stages.feeds.reader",)
+"""What each child process imports before its first task."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Equipment:
+    """Held for the life of a worker process."""
+
+    store: objects.Objects
+    documents: documents.Cache
+    fetcher: fetch.Fetcher
+    children: ChildPool
+    analyst: Callable[[], Analyst]
+    shared: database.Pool
+
+    def cache(self, stage: str) -> stages.Cache:
+        """The shared cache of a stage."""
+        return shared.SharedCache(self.shared, stage)
+
+
+@contextlib.asynccontextmanager
+async def equip(settings: Settings, preload: Iterable[str] = PRELOAD) -> AsyncIterator[Equipment]:
+    """Everything connected; the store and the network are not contacted before they are used."""
+    async with (
+        objects.connect(
+            settings.s3_endpoint,
+            settings.s3_access_key,
+            settings.s3_secret_key,
+            settings.s3_bucket,
+            region=settings.s3_region,
+        ) as store,
+        fetch.Fetcher(allow=settings.fetch_allow) as fetcher,
+        ChildPool(preload=preload) as children,
+        database.connect(settings.worker_database_url, application="factory worker", size=4) as pool,
+    ):
+        # Loaded by the first task that asks, since a worker that only fetches never does.
+        analyst = functools.cache(lambda: local.LocalAnalyst(embedding.packaged()))
+        yield Equipment(store, documents.Cache(store.get, CACHED_BYTES), fetcher, children, analyst, pool)

@@ -1,0 +1,125 @@
+"""The life of one delivery, from its arrival to its settlement: completed, failed or refused, and never anything else."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from consumers.handlers import Handler
+from consumers.runtime import work
+from consumers.runtime.context import key_text
+from consumers.runtime.control import Control
+from consumers.runtime.desk import Desk, Held
+from consumers.runtime.equipment import Equipment
+from consumers.runtime.supply import Offer
+from contracts import messages
+from contracts.messages import StageAccepted, StageProgress
+
+log = structlog.get_logger()
+
+CANCEL_SECONDS = 5.0
+"""How long a stage may take to notice that it is cancelled before it is left to itself."""
+
+ACCEPT_AFTER = 0.2
+"""Seconds after which the coordinator is told that the work has begun; shorter work tells only its outcome."""
+
+
+async def handle(desk: Desk, control: Control, equipment: Equipment, handler: Handler, offer: Offer) -> None:
+    """Does the task and settles its delivery; returns when the delivery is settled."""
+    task = offer.task
+    if control.is_cancelled(task.key) or desk.knows(task.key):
+        await _refuse(offer, "cancelled" if control.is_cancelled(task.key) else "copy")
+        return
+    held = desk.running[task.key] = Held(task)
+    try:
+        if offer.delivery.redelivered:
+            await _accept(desk, held, offer)
+        event = await _attempt(desk, equipment, handler, held, offer)
+        if event is None:
+            await _refuse(offer, "cancelled")
+        else:
+            await _outlive_cancellation(_settle(desk, held, offer, event))
+    finally:
+        del desk.running[task.key]
+
+
+async def _attempt(
+    desk: Desk, equipment: Equipment, handler: Handler, held: Held, offer: Offer
+) -> messages.StageCompleted | messages.StageFailed | None:
+    """The event of the attempt, None if the execution was cancelled meanwhile."""
+    report = _reporter(desk, held, offer)
+    attempt = work.attempt(equipment, handler.spec, handler.run, held.task, desk.worker, report)
+    held.attempt = asyncio.create_task(attempt)
+    announcement = asyncio.create_task(_announce(desk, held, offer))
+    try:
+        return await held.attempt
+    except asyncio.CancelledError:
+        if held.cancelled and held.attempt.cancelled():
+            return None
+        held.attempt.cancel()
+        await asyncio.wait([held.attempt], timeout=CANCEL_SECONDS)
+        raise
+    finally:
+        announcement.cancel()
+        await asyncio.gather(announcement, return_exceptions=True)
+
+
+def _reporter(desk: Desk, held: Held, offer: Offer) -> Callable[[float, str], Awaitable[None]]:
+    async def report(fraction: float, note: str) -> None:
+        await _accept(desk, held, offer)
+        task = held.task
+        event = StageProgress(**task.key._asdict(), worker=desk.worker, fraction=fraction, note=note)
+        await desk.tell(task.context.tier, event, offer.delivery.traceparent)
+
+    return report
+
+
+async def _announce(desk: Desk, held: Held, offer: Offer) -> None:
+    await asyncio.sleep(ACCEPT_AFTER)
+    await _accept(desk, held, offer)
+
+
+async def _accept(desk: Desk, held: Held, offer: Offer) -> None:
+    """Tells once that this worker has begun."""
+    if held.accepted:
+        return
+    held.accepted = True
+    event = StageAccepted(
+        **held.task.key._asdict(), worker=desk.worker, redelivered=offer.delivery.redelivered
+    )
+    await desk.tell(held.task.context.tier, event, offer.delivery.traceparent)
+
+
+async def _settle(
+    desk: Desk, held: Held, offer: Offer, event: messages.StageCompleted | messages.StageFailed
+) -> None:
+    """The event first, confirmed; only then the acknowledgement."""
+    await desk.tell(held.task.context.tier, event, offer.delivery.traceparent)
+    desk.settled(held.task.key)
+    await offer.delivery.ack()
+    log.info(
+        "task_settled",
+        outcome=type(event).__name__,
+        stage=held.task.stage,
+        task=key_text(held.task.key),
+        client=held.task.context.client,
+        seconds=round(time.monotonic() - held.since, 3),
+        **({"error": event.explanation} if isinstance(event, messages.StageFailed) else {}),
+    )
+
+
+async def _refuse(offer: Offer, reason: str) -> None:
+    await offer.delivery.ack()
+    log.info("task_refused", reason=reason, stage=offer.task.stage, task=key_text(offer.task.key))
+
+
+async def _outlive_cancellation(settling: Coroutine[Any, Any, None]) -> None:
+    """What is done is told, also when the worker is being stopped meanwhile."""
+    task = asyncio.create_task(settling)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise

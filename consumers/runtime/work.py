@@ -1,0 +1,106 @@
+"""One attempt at a task: load, run, store. Whatever happens ends in exactly one event."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from consumers.runtime import inputs
+from consumers.runtime.context import Context, Report
+from consumers.runtime.equipment import Equipment
+from contracts import model
+from contracts.errors import ErrorClass, PermanentError, StageError, TransientError
+from contracts.messages import StageCompleted, StageFailed, StageTask
+from contracts.model import Artifact, Summary
+from contracts.refs import DataRef
+from contracts.stages import StageContext, StageSpec
+
+log = structlog.get_logger()
+
+Run = Callable[[StageContext, Any], Awaitable[Artifact]]
+"""The code of a stage; its input is of the model that its spec names."""
+
+Event = StageCompleted | StageFailed
+
+
+async def attempt(equipment: Equipment, spec: StageSpec, run: Run, task: StageTask, worker: str, report: Report) -> Event:  # fmt: skip
+    """The event that tells how the attempt ended; only a cancellation ends it without one."""
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(task.timeout):
+            return await _completed(equipment, spec, run, task, worker, report, began)
+    except TimeoutError:
+        error: StageError = StageError(f"the work took longer than its time-out of {task.timeout:g} s")
+        return _failed(task, worker, began, error, ErrorClass.TIMEOUT)
+    except StageError as failure:
+        return _failed(task, worker, began, failure, failure.error_class)
+    except Exception as fault:
+        # A fault of the stage's code is tried again: it may lie in what the code met, and attempts are limited.
+        log.exception("stage_raised", stage=spec.name, step=task.step)
+        surprise = StageError(f"{type(fault).__name__}: {fault}")
+        return _failed(task, worker, began, surprise, ErrorClass.TRANSIENT)
+
+
+async def _completed(
+    equipment: Equipment, spec: StageSpec, run: Run, task: StageTask, worker: str, report: Report, began: float
+) -> StageCompleted:
+    given = await inputs.load(equipment, spec.input, task)
+    context = Context(equipment, task, report)
+    loaded = time.monotonic()
+    output = await run(context, given)
+    if not isinstance(output, spec.output):
+        raise PermanentError(f"stage '{spec.name}' returned {type(output).__name__} where {spec.output.__name__} is due")
+    ran = time.monotonic()
+    ref = await _store(equipment, task, output)
+    return StageCompleted(
+        execution_id=task.execution_id,
+        epoch=task.epoch,
+        step=task.step,
+        shard=task.shard,
+        attempt=task.attempt,
+        worker=worker,
+        output=ref,
+        files=context.files,
+        summary=_summary(spec, output),
+        metrics={
+            "seconds": round(time.monotonic() - began, 4),
+            "load_seconds": round(loaded - began, 4),
+            "run_seconds": round(ran - loaded, 4),
+            "output_bytes": ref.size + sum(file.size for file in context.files.values()),
+        },
+    )
+
+
+async def _store(equipment: Equipment, task: StageTask, output: Artifact) -> DataRef:
+    document = await asyncio.to_thread(lambda: output.model_dump_json().encode())
+    return await equipment.store.put(
+        inputs.place(task), document, schema=type(output).__name__, records=model.record_count(output)
+    )
+
+
+def _summary(spec: StageSpec, output: Artifact) -> Summary:
+    summary = output.summary()
+    size = len(str(summary))
+    if size > model.SUMMARY_LIMIT:
+        raise PermanentError(
+            f"the summary of stage '{spec.name}' has about {size} bytes and the limit is {model.SUMMARY_LIMIT}; shorten it"
+        )
+    return summary
+
+
+def _failed(task: StageTask, worker: str, began: float, error: StageError, error_class: ErrorClass) -> StageFailed:
+    return StageFailed(
+        execution_id=task.execution_id,
+        epoch=task.epoch,
+        step=task.step,
+        shard=task.shard,
+        attempt=task.attempt,
+        worker=worker,
+        error_class=error_class,
+        explanation=(str(error) or type(error).__name__)[:2000],
+        details={name: value[:2048] for name, value in list(error.details.items())[:8]},
+        after=min(error.after, 86400.0) if isinstance(error, TransientError) and error.after is not None else None,
+        metrics={"seconds": round(time.monotonic() - began, 4)},
+    )

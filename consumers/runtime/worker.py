@@ -1,0 +1,210 @@
+"""A worker process: it takes tasks of its stages, does them, says what it holds, and leaves in good order."""
+
+import asyncio
+import contextlib
+import os
+import random
+import secrets
+import socket
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from consumers.handlers import Handler
+from consumers.runtime import control, settlement
+from consumers.runtime.control import Control
+from consumers.runtime.desk import Desk
+from consumers.runtime.equipment import Equipment
+from consumers.runtime.slots import Slots
+from consumers.runtime.supply import Offer, Supply
+from contracts import messages, topology
+from contracts.errors import FactoryError, MessageError, Reason
+from contracts.messages import StageTask, WorkerHeartbeat
+from contracts.tiers import Tier
+from infra import broker
+from infra.broker import Connection
+from infra.delivery import BrokerError, Delivery
+from infra.health import Health
+from infra.settings import Settings
+
+log = structlog.get_logger()
+
+ALONE_AFTER = 2
+"""A task that the broker has handed out so often before runs alone: it may be what killed its workers."""
+
+RECONNECT_CAP = 15.0
+WATCH_SECONDS = 30.0
+
+
+def instance_name() -> str:
+    """A name that no other worker process has, now or after a restart."""
+    return f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+async def run(
+    settings: Settings, equipment: Equipment, handlers: Sequence[Handler], concurrency: int, stop: asyncio.Event,
+    health: Health,
+) -> None:  # fmt: skip
+    """Works until ``stop`` is set, then drains. A lost broker is met by connecting anew, under a new instance's name."""
+    failures = 0
+    while not stop.is_set():
+        began = time.monotonic()
+        try:
+            await _session(settings, equipment, handlers, concurrency, stop, health)
+        except* FactoryError as group:
+            reason = "; ".join(sorted({str(error) for error in _leaves(group)}))
+            health.fault("session", reason)
+            failures = 0 if time.monotonic() - began > RECONNECT_CAP else failures + 1
+            pause = random.random() * min(RECONNECT_CAP, 0.25 * 2**failures)
+            log.error("session_ended", reason=reason, again_in=round(pause, 2))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await stop.wait()
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+async def _session(
+    settings: Settings, equipment: Equipment, handlers: Sequence[Handler], concurrency: int, stop: asyncio.Event,
+    health: Health,
+) -> None:  # fmt: skip
+    async with (
+        broker.connect(settings.amqp_url, name="worker, consuming") as incoming,
+        broker.connect(settings.amqp_url, name="worker, publishing") as outgoing,
+        asyncio.TaskGroup() as group,
+    ):
+        watchers = [group.create_task(connection.watch()) for connection in (incoming, outgoing)]
+        desk = Desk(instance_name(), await outgoing.publisher())
+        worker = Worker(settings, equipment, desk, Slots(concurrency), stop, group)
+        loops = await worker.begin(incoming, handlers)
+        health.mended("session")
+        log.info("worker_ready", worker=desk.worker, stages=[handler.spec.name for handler in handlers])
+        await stop.wait()
+        await worker.drain(loops)
+        for task in watchers:
+            task.cancel()
+
+
+class Worker:
+    """The tasks of one session."""
+
+    def __init__(
+        self, settings: Settings, equipment: Equipment, desk: Desk, slots: Slots, stop: asyncio.Event,
+        group: asyncio.TaskGroup,
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._equipment = equipment
+        self._desk = desk
+        self._slots = slots
+        self._group = group
+        self._control = Control(desk.worker, stop.set, desk.cancel)
+        self._supplies: list[Supply] = []
+        self._alone = asyncio.Lock()
+        self._sequence = 0
+
+    async def begin(self, incoming: Connection, handlers: Sequence[Handler]) -> list[asyncio.Task[None]]:
+        """Starts everything and returns the tasks that run until they are cancelled."""
+        await control.listen(incoming, self._control)
+        for handler in handlers:
+            self._supplies.append(await Supply.connect(incoming, handler.spec, self._slots, self._decode))
+        loops = [self._group.create_task(self._heartbeats()), self._group.create_task(self._watch(incoming))]
+        for supply, handler in zip(self._supplies, handlers, strict=True):
+            loops.append(self._group.create_task(self._serve(supply, handler)))
+        return loops
+
+    def _decode(self, delivery: Delivery) -> StageTask | None:
+        try:
+            message = messages.decode(delivery.type, delivery.body)
+            if isinstance(message, StageTask):
+                return message
+            raise MessageError(Reason.UNKNOWN_TYPE, f"property 'type' is '{delivery.type}'; this queue takes StageTask")
+        except MessageError as error:
+            self._group.create_task(self._desk.bury(delivery, error.reason, str(error)))
+            return None
+
+    async def _serve(self, supply: Supply, handler: Handler) -> None:
+        while True:
+            offer = await supply.next()
+            self._group.create_task(self._handle(handler, offer))
+
+    async def _handle(self, handler: Handler, offer: Offer) -> None:
+        try:
+            if offer.delivery.delivery_count >= ALONE_AFTER:
+                await self._handle_alone(handler, offer)
+            else:
+                await settlement.handle(self._desk, self._control, self._equipment, handler, offer)
+        finally:
+            await self._slots.release()
+
+    async def _handle_alone(self, handler: Handler, offer: Offer) -> None:
+        """Does a task that may kill its worker with nothing else in the process that could die with it."""
+        if self._alone.locked():
+            await offer.delivery.give_back()
+            return
+        async with self._alone:
+            for supply in self._supplies:
+                await supply.pause()
+            try:
+                async with self._slots.alone():
+                    log.warning("task_runs_alone", stage=handler.spec.name, handed_out=offer.delivery.delivery_count + 1)
+                    await settlement.handle(self._desk, self._control, self._equipment, handler, offer)
+            finally:
+                for supply in self._supplies:
+                    await supply.resume()
+
+    async def _heartbeats(self) -> None:
+        while True:
+            await self._beat(stopping=False)
+            await asyncio.sleep(self._settings.heartbeat_seconds)
+
+    async def _beat(self, *, stopping: bool) -> None:
+        self._sequence += 1
+        buffered = [task.key for supply in self._supplies for task in supply.held()]
+        await self._desk.beat(
+            WorkerHeartbeat(
+                worker=self._desk.worker,
+                sequence=self._sequence,
+                stages=tuple(supply.spec.name for supply in self._supplies),
+                capacity=self._slots.number,
+                in_flight=self._slots.used,
+                held=() if stopping else tuple(dict.fromkeys([*self._desk.running, *buffered])),
+                stopping=stopping,
+            )
+        )
+
+    async def _watch(self, incoming: Connection) -> None:
+        """Ends the session when the queue of a buffering stage has no consumer, though this worker believes to be one."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            for supply in self._supplies:
+                if supply.consuming:
+                    queue = topology.stage_queue(supply.spec.name, Tier.BASIC)
+                    _, consumers = await incoming.inspect(queue)
+                    if consumers == 0 and supply.consuming:
+                        raise BrokerError(f"the broker has no consumer of '{queue}'")
+
+    async def drain(self, loops: Sequence[asyncio.Task[None]]) -> None:
+        """Takes nothing more, gives back what is buffered, lets running work end within the deadline, says goodbye."""
+        log.info("worker_draining", running=len(self._desk.running))
+        for task in loops[1:]:
+            task.cancel()
+        for supply in self._supplies:
+            await supply.pause()
+        try:
+            async with asyncio.timeout(self._settings.drain_seconds):
+                await self._slots.idle()
+        except TimeoutError:
+            # What is not done in time goes back to the queue when the connection closes.
+            log.warning("drain_deadline", unfinished=len(self._desk.running))
+            for held in self._desk.running.values():
+                if held.attempt is not None:
+                    held.attempt.cancel()
+        loops[0].cancel()
+        await self._beat(stopping=True)
+        log.info("worker_drained")

@@ -1,0 +1,1 @@
+"""Composing a report from analysed articles and rendering it; everything here is pure."""

@@ -1,0 +1,50 @@
+"""The servers that one home folder needs, started together."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra import settings
+from infra.local import postgres, rabbitmq, s3, servers
+
+MINIO = Path("bin") / "minio"
+
+
+def servers_for(around: settings.Surroundings, *, bound: bool = False) -> list[servers.Server]:
+    """The servers that the environment does not name, not yet started; MinIO instead of rclone where it was built."""
+    home, logs = around.home, around.home / "log"
+    path = f"{around.environ.get('PATH', '')}:{servers.PROGRAMS}".lstrip(":")
+    binary = home / MINIO if (home / MINIO).exists() else None
+    every: list[servers.Server] = [
+        rabbitmq.RabbitMQ(home / "rabbitmq", logs / "rabbitmq.log", path=path, bound=bound),
+        postgres.Postgres(home / "postgres", logs / "postgres.log", bound=bound),
+        s3.S3(home / "s3", logs / "s3.log", minio_binary=binary, bound=bound),
+    ]
+    return [server for server in every if not around.names(server.name)]
+
+
+def variables(started: Sequence[servers.Server]) -> dict[str, str]:
+    """The FACTORY_* variables of all of them."""
+    return {name: value for server in started for name, value in server.variables.items()}
+
+
+@contextmanager
+def temporary(home: Path, extra: Mapping[str, str] | None = None) -> Iterator[settings.Settings]:
+    """A stack of its own for tests: all servers in ``home``, killed at the end and also when this process is.
+
+    ``extra`` adds FACTORY_* variables. Must be entered from a thread that outlives it.
+    """
+    around = settings.Surroundings(home.resolve(), {})
+    started = servers_for(around, bound=True)
+    try:
+        for server in started:
+            server.launch()
+        for server in started:
+            server.wait()
+        environ = {**variables(started), **(extra or {}), "FACTORY_HOME": str(around.home)}
+        settings.write_stack(around.home, variables(started))
+        yield settings.load(environ)
+    finally:
+        # Nobody needs the data again, so nobody waits for a clean shutdown.
+        for server in reversed(started):
+            server.kill()

@@ -1,0 +1,32 @@
+"""What stages share in Postgres, under a role that can reach nothing else."""
+
+from contracts.errors import TransientError
+from contracts.messages import Json
+from infra import database, statements
+
+SQL = statements.load("shared")
+
+
+class SharedCache:
+    """The cache of one stage. A database that is away is a TransientError, since a stage may rely on what it cached."""
+
+    def __init__(self, pool: database.Pool, scope: str) -> None:
+        self._pool = pool
+        self._scope = scope
+
+    async def get(self, key: str) -> Json:
+        """The value last put under the key, None if there is none or it is stale."""
+        try:
+            async with self._pool.acquire() as connection:
+                row = await connection.fetchrow(SQL["read_cache"], self._scope, key)
+        except (database.Failure, *database.UNAVAILABLE) as error:
+            raise TransientError(f"the shared cache cannot be read: {error!r}") from error
+        return None if row is None else row["value"]
+
+    async def put(self, key: str, value: Json, seconds: float) -> None:
+        """Keeps a value under the key for so many seconds, for every worker of the stage."""
+        try:
+            async with self._pool.acquire() as connection:
+                await connection.execute(SQL["write_cache"], self._scope, key, value, seconds)
+        except (database.Failure, *database.UNAVAILABLE) as error:
+            raise TransientError(f"the shared cache cannot be written: {error!r}") from error

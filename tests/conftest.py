@@ -1,0 +1,31 @@
+"""Fixtures that every kind of test may ask for."""
+
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from infra import settings
+from infra.local import stack as local_stack
+
+# The stage that tests use is offered by another package, as third parties' stages are.
+sys.path.insert(0, str(Path(__file__).parent / "plugins"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+import factories
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[settings.Settings]:
+    """RabbitMQ, Postgres and S3 of this test session alone, and the settings that find them."""
+    with local_stack.temporary(tmp_path_factory.mktemp("stack")) as found:
+        yield found
+
+
+@pytest_asyncio.fixture
+async def factory(stack: settings.Settings, tmp_path: Path) -> AsyncIterator[factories.Factory]:
+    """A provisioned factory of this test alone, without processes."""
+    async with factories.make(stack, tmp_path) as made:
+        yield made
