@@ -11,7 +11,7 @@ MINIO := $(CURDIR)/.factory/bin/minio
 COMPILE := CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras \
 	--allow-unsafe --all-build-deps --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help setup demo test lint up down status doctor lock minio test-minio clean
+.PHONY: help setup demo test lint docs up down status doctor lock minio test-minio clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: setup ## run all tests (unit, integration, e2e) on servers of their own
 lint: setup ## ruff and the strict type check
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: setup ## write docs/schemas and docs/asyncapi.json from the contracts
+	$(BIN)/python -m docs.generate
 
 up: setup ## start the local stack and the factory in the background
 	$(BIN)/factory up

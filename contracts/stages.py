@@ -109,7 +109,8 @@ class StageContext(Protocol):
     async def isolated(self, function: Callable[[A], R], argument: A) -> R:
         """The result of a pure module-level function run in a child process with limits on CPU time and memory.
 
-        Raises PermanentError when the child exceeds a limit or dies; the worker is not harmed.
+        Raises PermanentError when the child exceeds a limit or crashes, TransientError when somebody else killed it or it
+        cannot be started; the worker is not harmed.
         """
         ...
 

@@ -244,11 +244,16 @@ class Connection:
         except LOST as error:
             raise BrokerError(f"cannot declare the topology: {error!r}") from error
 
-    async def declare_reply_queue(self) -> str:
-        """A queue with a name made by the broker, for this connection alone and gone with it."""
+    async def declare_reply_queue(self, bindings: Iterable[tuple[str, str]] = ()) -> str:
+        """A queue with a name made by the broker, for this connection alone and gone with it.
+
+        ``bindings``, pairs of exchange and routing key, let it hear what passes there beside those who work on it.
+        """
         channel = await self._channel()
         try:
             declared = await channel.queue_declare("", exclusive=True, auto_delete=True, timeout=CONNECT_TIMEOUT)
+            for exchange, key in bindings:
+                await channel.queue_bind(declared.queue or "", exchange, routing_key=key, timeout=CONNECT_TIMEOUT)
         except LOST as error:
             raise BrokerError(f"cannot declare a reply queue: {error!r}") from error
         return declared.queue or ""

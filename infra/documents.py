@@ -55,12 +55,12 @@ def _segment(name: str) -> str:
 
 
 def is_text(document: bytes) -> bool:
-    """Whether the bytes are UTF-8."""
+    """Whether the bytes are UTF-8 that any reader of JSON can hold; Postgres refuses U+0000 in a jsonb value."""
     try:
         document.decode()
     except UnicodeDecodeError:
         return False
-    return True
+    return b"\0" not in document
 
 
 def pack(document: bytes) -> tuple[bytes, Encoding]:
@@ -118,6 +118,8 @@ class Cache:
             return self._kept[name]
         if name not in self._reading:
             self._reading[name] = asyncio.create_task(self._fetch(name, ref))
+            # Where all readers gave up, nobody is left to be told of an error.
+            self._reading[name].add_done_callback(lambda task: task.cancelled() or task.exception())
         # A reader that gives up must not take the others' read with it.
         return await asyncio.shield(self._reading[name])
 

@@ -126,7 +126,8 @@ def _values(olds: Sequence[StepExecution], news: Sequence[StepExecution]) -> lis
         [n.retries for n in news],
         [n.fallback for n in news],
         [n.worker for n in news],
-        [list(n.starts) for n in news],
+        # An array of arrays would be one array of two dimensions to Postgres; names of workers have no blanks.
+        [" ".join(n.starts) for n in news],
         [n.shards for n in news],
         [None if n.inputs is None else n.inputs.model_dump(mode="json", exclude_none=True) for n in news],
         [_document(n.manifest) for n in news],

@@ -92,14 +92,6 @@ def condition(program: Program, variables: Mapping[str, Json]) -> bool:
     return result
 
 
-def number(program: Program, variables: Mapping[str, Json]) -> float:
-    """The value of a formula; raises TemplateError as well if it is no number or is negative."""
-    result = evaluate(program, variables)
-    if isinstance(result, bool) or not isinstance(result, int | float) or result < 0:
-        raise _wrong(program.source, f"is {result!r:.80}, and it must be a number that is not negative")
-    return float(result)
-
-
 def _wrong(source: str, problem: str) -> errors.TemplateError:
     shown = source if len(source) <= 200 else source[:197] + "..."
     return errors.TemplateError([f"expression '{shown}' {problem}"])

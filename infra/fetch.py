@@ -7,6 +7,8 @@ import datetime
 import email.utils
 import errno
 import http
+import re
+import socket
 import time
 import weakref
 import zlib
@@ -29,6 +31,8 @@ PORTABLE = CONDITIONS | {"accept", "accept-language", "user-agent"}
 URL_LENGTH = 2048
 LONGEST_RETRY_AFTER = 3600.0
 RATIO_FROM = 1024 * 1024
+
+_USER = re.compile(r"//[^/?#]*@")  # a password must not reach the record of a failure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Fetcher:
         408, 425, 429 and 5xx, and PermanentError for other statuses, refused addresses and bodies that are too large.
         The explanation is fit for a client; ``details`` hold ``url`` and, if there was an answer, ``status``.
         """
-        details = {"url": url[:URL_LENGTH]}
+        details = {"url": _USER.sub("//", url)[:URL_LENGTH]}
         target = _parsed(url, details)
         sent = {name.lower(): value for name, value in (headers or {}).items()}
         left = self._limits.total
@@ -235,8 +239,10 @@ def retry_after(value: str) -> float | None:
 def _explained(error: aiohttp.ClientError, target: yarl.URL, details: dict[str, str]) -> errors.StageError:
     name = shown(target)
     match error:
+        case aiohttp.ClientConnectorDNSError() if error.os_error.errno == socket.EAI_NONAME:
+            return errors.PermanentError(f"{name}: there is no host named {shown(target.host)}", details)
         case aiohttp.ClientConnectorDNSError():
-            return errors.TransientError(f"{name}: the name {shown(target.host)} cannot be resolved", details)
+            return errors.TransientError(f"{name}: the name {shown(target.host)} cannot be resolved now", details)
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
             return errors.PermanentError(f"{name}: no secure connection is possible ({shown(error)})", details)
         case aiohttp.ClientConnectorError() if error.os_error.errno == errno.EACCES:

@@ -47,6 +47,10 @@ class Management:
         }
         await self._request("PUT", f"policies/{self._vhost}/{topology.POLICY}", definition)
 
+    async def remove_policy(self) -> None:
+        """Takes the factory's policy out of force."""
+        await self._request("DELETE", f"policies/{self._vhost}/{topology.POLICY}")
+
     async def policy_problems(self, names: Iterable[str]) -> list[str]:
         """Which of these queues the factory's policy does not govern, and what does instead.
 

@@ -75,6 +75,11 @@ class Surroundings:
         """Whether the environment names this server ("rabbitmq", "postgres", "s3"), so that none is to be started."""
         return any(self.environ.get(variable) for variable in SERVERS[server][:1])
 
+    @property
+    def fetch_allow(self) -> frozenset[str]:
+        """The endpoints of FACTORY_FETCH_ALLOW; raises SettingsError."""
+        return _optional(self.environ, "FACTORY_FETCH_ALLOW", _sockets, Settings.fetch_allow)
+
 
 def from_process() -> Settings:
     """The settings of this process; raises SettingsError."""

@@ -1,5 +1,6 @@
 """S3 servers as processes that a test may kill and start again."""
 
+import http.client
 import os
 import shutil
 import socket
@@ -25,7 +26,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the server and wait until it takes connections."""
+        """Start the server and wait until it serves requests."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder.parent / f"{self.kind}.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -67,6 +68,12 @@ def free_port() -> int:
 
 
 def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    """Whether the server serves requests; MinIO takes connections before that and answers 503."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

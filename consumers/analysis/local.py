@@ -22,6 +22,11 @@ Stories are compared by title and first sentence within a collection that shares
 already 0.10 tells large stories apart.
 """
 
+_PRIOR = 30
+_PRIOR_OF_NEWS = 120
+"""A small collection's own mean is its topic, so the subjects' mean stands in for what all news has in common: little
+where texts on one topic are told apart, much where they are judged by that topic."""
+
 _SHARE_OF_WORDS = np.float32(0.3)
 _MATRIX_LIMIT = 4000
 _ONE_PASS = {SAME_STORY: 0.45, SAME_THEME: 0.14}
@@ -74,8 +79,7 @@ class LocalAnalyst:
 
     def _assess(self, topic: analysis.Topic, texts: Sequence[str]) -> list[analysis.Assessment]:
         vectors = self._vectors(texts)
-        # A small collection's own mean is its topic; the subjects' mean stands in for what any news has in common.
-        mean = _mean(vectors, self._subjects)
+        mean = _mean(vectors, self._subjects, _PRIOR_OF_NEWS)
         wanted = embedding.centred(self._vectors([relevance.query(topic)]), mean)[0]
         return relevance.judge(
             embedding.centred(vectors, mean),
@@ -86,7 +90,7 @@ class LocalAnalyst:
 
     def _rank(self, topic: analysis.Topic, documents: Sequence[str]) -> list[float]:
         vectors = self._vectors(documents)
-        mean = _mean(vectors, self._subjects)
+        mean = _mean(vectors, self._subjects, _PRIOR)
         queries = embedding.centred(self._vectors([topic.phrase, relevance.query(topic)]), mean)
         return ranking.scores(topic, documents, embedding.centred(vectors, mean), queries)
 
@@ -100,7 +104,7 @@ class LocalAnalyst:
         if not texts:
             return []
         vectors = self._vectors(texts)
-        vectors = embedding.centred(vectors, _mean(vectors, self._subjects))
+        vectors = embedding.centred(vectors, _mean(vectors, self._subjects, _PRIOR))
         if len(texts) > _MATRIX_LIMIT:
             return clusters.one_pass(vectors, _ONE_PASS[threshold])
         words = lexical.tfidf(lexical.counted(text.stems(body[:EMBEDDED_CHARACTERS]) for body in texts))
@@ -114,18 +118,14 @@ def packaged() -> LocalAnalyst:
     return LocalAnalyst(embedding.packaged())
 
 
-_PRIOR = 30
-"""How many texts the subjects' mean is worth when it steadies the mean of a small collection."""
-
-
 def _beginning(body: str) -> str:
     title, _, rest = body.partition("\n")
     return f"{title}\n{summaries.summary(rest, 1)}"
 
 
-def _mean(vectors: embedding.Vectors, subjects_: embedding.Vectors) -> embedding.Vectors:
-    prior = subjects_.mean(axis=0)
-    return np.asarray((vectors.sum(axis=0) + _PRIOR * prior) / (len(vectors) + _PRIOR), np.float32)
+def _mean(vectors: embedding.Vectors, subjects_: embedding.Vectors, weight: int) -> embedding.Vectors:
+    """The mean of a collection, steadied by that of the subjects, which counts as so many texts more."""
+    return np.asarray((vectors.sum(axis=0) + weight * subjects_.mean(axis=0)) / (len(vectors) + weight), np.float32)
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

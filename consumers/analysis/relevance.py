@@ -15,15 +15,25 @@ Floats = npt.NDArray[np.float64]
 RIVAL = 0.40
 """A background subject nearer to the topic than this is part of it and no rival."""
 
+RELATIVES = 2
+STRANGER = 0.20
+"""Nor are the nearest two subjects rivals, which a narrow topic is usually a part of, unless even they are far away."""
+
 CUT = 0.30
 """The weighed evidence at which a text counts as relevant: precision .89-.98 at recall .71-.94 on labelled news."""
 
 BEYOND_DOUBT = 0.45
 """Below this a text must also name the topic or use two of its words: vectors alone mistake surfing for climate."""
 
+OVERWHELMING = 0.50
+"""From here on a text is about the topic even if it is about another subject as well."""
+
 STEEPNESS = 8.0
 FEW = 8
-"""With fewer sure texts than this a collection hardly covers the topic: no feedback, and stricter rules."""
+"""Fewer sure texts than this are no sample of the topic: no feedback from them."""
+
+FEW_SHARE = 0.1
+"""With fewer than ``FEW`` and less than this share, a collection hardly covers the topic: rules are stricter."""
 
 FEEDBACK_SHARE = 0.02
 _SURE_COSINE = 0.25
@@ -33,6 +43,9 @@ _WEIGHT_OF_WORDS = 0.2
 _LEAST_MARGIN = -0.05
 _ACRONYM = 3
 _NOTHING = "  "
+_UNSEEN = 200
+"""Texts without any term of the topic that a collection is taken to have besides its own, lest a small one on the
+topic make the topic's own words look common."""
 
 
 class Evidence(NamedTuple):
@@ -55,11 +68,12 @@ def shared_words(topic: analysis.Topic, texts: Sequence[str]) -> Evidence:
     total = np.zeros(len(texts))
     named = np.zeros(len(texts), dtype=bool)
     terms = np.zeros(len(texts), dtype=np.int64)
+    size = len(texts) + _UNSEEN
     for term, (weight, is_name) in _terms(topic).items():
         inside = np.array([term in body for body in bodies], dtype=bool)
         holding = int(inside.sum())
         if holding:
-            rarity = math.log((len(texts) + 1) / (holding + 0.5)) / math.log(len(texts) + 2)
+            rarity = math.log((size + 1) / (holding + 0.5)) / math.log(size + 2)
             total += weight * max(0.0, rarity) * (inside + np.array([term in head for head in heads], dtype=float))
             terms += inside
             named |= inside & is_name
@@ -98,13 +112,19 @@ def judge(
 ) -> list[analysis.Assessment]:
     """An assessment of each text from centred unit vectors of the texts, the topic and the background subjects."""
     near = (texts @ topic).astype(np.float64)
-    rivals = subjects[(subjects @ topic) < RIVAL]
+    kinship = subjects @ topic
+    related = np.sort(kinship)[-min(RELATIVES, len(kinship)) :]
+    rivals = subjects[(kinship < RIVAL) & ((kinship < related.min(initial=RIVAL)) | (kinship < STRANGER))]
     margin = near - (texts @ rivals.T).max(axis=1) if len(rivals) else near
     sure = np.flatnonzero((margin > 0) & (near > _SURE_COSINE) & (evidence.words > _SURE_WORDS))
     weighed = _with_feedback(texts, topic, near, sure) + _WEIGHT_OF_MARGIN * margin + _WEIGHT_OF_WORDS * evidence.words
     worded = evidence.named | (evidence.terms >= 2)
-    relevant = (weighed >= CUT) & (margin >= _LEAST_MARGIN) & (worded | (weighed >= BEYOND_DOUBT))
-    if len(sure) < FEW:
+    relevant = (
+        (weighed >= CUT)
+        & ((margin >= _LEAST_MARGIN) | (weighed >= OVERWHELMING))
+        & (worded | (weighed >= BEYOND_DOUBT))
+    )
+    if len(sure) < min(FEW, FEW_SHARE * len(near)):
         relevant &= evidence.named | (worded & (margin > 0) & (near > _SURE_COSINE))
     scores = 1 / (1 + np.exp(-STEEPNESS * (weighed - CUT)))
     return [

@@ -8,7 +8,16 @@ from collections.abc import Iterator
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+(?:['\u2019.][^\W_{_CJK}]+)*")
 _IDEOGRAPHS = re.compile(rf"[{_CJK}]")
-_SUFFIXES = (("ies", "y"), ("sses", "ss"), ("ing", ""), ("ed", ""), ("es", ""), ("s", ""))
+_SUFFIXES = (
+    ("ies", "y"),
+    ("sses", "ss"),
+    ("ches", "ch"),
+    ("shes", "sh"),
+    ("xes", "x"),
+    ("ing", ""),
+    ("ed", ""),
+    ("s", ""),
+)
 _SHORTEST_STEM = 4
 
 _ABBREVIATIONS = re.compile(
@@ -17,7 +26,7 @@ _ABBREVIATIONS = re.compile(
 )
 _CLOSING = r"[\"\u201d\u2019\u00bb)\]]"
 _ENDS = re.compile(
-    rf"(?<=[.!?\u2026])\s+|(?<=[.!?\u2026]{_CLOSING})\s+|\n+"
+    rf"(?<=[.!?\u2026])\s+|(?<=[.!?\u2026]{_CLOSING})\s+|\n+|(?:^|\s+)[\u2022\u25aa\u25cf]\s*"
     rf"|(?<=[\u3002\uff01\uff1f])(?=[{_CJK}A-Za-z0-9\u300c\u300e\u201c])"
 )
 _ACRONYM = re.compile(r"\b[A-Z]{2,3}\b")
@@ -77,7 +86,7 @@ def grams(text: str, size: int = 4) -> Iterator[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text in their order; a line break always ends one."""
+    """The sentences of a text in their order; a line break or a bullet always ends one."""
     found: list[str] = []
     joined = ""
     for part in _ENDS.split(text):

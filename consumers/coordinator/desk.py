@@ -19,14 +19,38 @@ from infra.broker import Connection, Publisher
 from infra.health import Health
 from infra.settings import Settings
 
-EVIDENCE_SECONDS = 60.0
-"""A start counts as evidence against tasks published before it when it lies this far back."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Patience:
+    """How many seconds to wait before something is taken for lost, all in proportion to the lease (30 s)."""
+
+    lease: float
+
+    @property
+    def owed(self) -> float:
+        """Before a publish that was not confirmed is made again; longer than a publish may take (10 s)."""
+        return self.lease / 2
+
+    @property
+    def empty(self) -> float:
+        """Between two looks at an empty queue that both must find it empty."""
+        return self.lease / 2
+
+    @property
+    def unheld(self) -> float:
+        """Before a published task that no worker holds is looked for."""
+        return self.lease * 2
+
+    @property
+    def overdue(self) -> float:
+        """Beyond a task's time-out before the worker that still holds it is given up."""
+        return self.lease * 2
 
 
 class Evidence:
-    """For each queue, up to when its tasks must have been handed out: later ones started over a minute ago."""
+    """For each queue, up to when its tasks must have been handed out: later ones started long ago."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
         self._ages: list[dict[tuple[str, Tier], datetime.datetime]] = [{}, {}, {}]
         self._turned = time.monotonic()
 
@@ -37,8 +61,8 @@ class Evidence:
 
     def until(self, stage: str, tier: Tier) -> datetime.datetime | None:
         """Tasks of this queue published before that time were handed out long ago, or are lost."""
-        while time.monotonic() - self._turned >= EVIDENCE_SECONDS:
-            self._turned += EVIDENCE_SECONDS
+        while time.monotonic() - self._turned >= self._seconds:
+            self._turned += self._seconds
             newest, older, oldest = self._ages
             self._ages = [{}, newest, {**oldest, **older}]
         return self._ages[2].get((stage, tier))
@@ -85,8 +109,13 @@ class Desk:
     prepare: asyncio.Queue[TaskKey] = dataclasses.field(default_factory=asyncio.Queue)
     changed: dict[UUID, Snapshot] = dataclasses.field(default_factory=dict)
     ignored: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    evidence: Evidence = dataclasses.field(default_factory=Evidence)
     currency: Currency = dataclasses.field(default_factory=Currency)
+    patience: Patience = dataclasses.field(init=False)
+    evidence: Evidence = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.patience = Patience(self.settings.lease_seconds)
+        self.evidence = Evidence(self.patience.unheld)
 
     async def deliver(self, outcome: Outcome) -> None:
         """Publishes what a committed transaction owes, and wakes the loops that have work by it."""

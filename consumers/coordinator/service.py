@@ -100,7 +100,7 @@ def _loops(desk: Desk) -> list[Coroutine[None, None, None]]:
         ("published", 0.1, sweeper.note_published),
         ("owed", sweep, sweeper.sweep_owed),
         ("leases", sweep, sweeper.sweep_leases),
-        ("lost", sweeper.EMPTY_SECONDS, sweeper.LostTasks().sweep),
+        ("lost", desk.patience.empty, sweeper.LostTasks().sweep),
         ("cancels", sweeper.SNAPSHOT_SECONDS, sweeper.publish_cancels),
         ("notifications", notifications.SECONDS, notifications.notify),
         ("house", sweeper.HOUSE_SECONDS, sweeper.keep_house),

@@ -21,12 +21,7 @@ from infra import database, executions, leases, outbox
 log = structlog.get_logger()
 
 LIMIT = 500
-OWED_SECONDS = 15.0
-"""A publish is taken for lost after this; longer than a publish may take, so that nobody's is doubled."""
-DEADLINE_GRACE = 60.0
 CRASH_STARTS = 5
-UNHELD_SECONDS = 60.0
-EMPTY_SECONDS = 15.0
 SNAPSHOT_SECONDS = 60.0
 HOUSE_SECONDS = 3600.0
 HEARTBEAT_BACKLOG = 10
@@ -110,7 +105,7 @@ async def prepare(desk: Desk) -> None:
 async def sweep_owed(desk: Desk) -> None:
     """Publishes again what stayed unconfirmed, and gathers inputs that stayed ungathered."""
     async with desk.state.pool.acquire() as connection:
-        keys = await leases.unpublished(connection, OWED_SECONDS, LIMIT)
+        keys = await leases.unpublished(connection, desk.patience.owed, LIMIT)
         if desk.prepare.empty():
             for key in await leases.unprepared(connection, LIMIT):
                 desk.prepare.put_nowait(key)
@@ -120,7 +115,7 @@ async def sweep_owed(desk: Desk) -> None:
         tasks = await transitions.republish(desk.state, keys)
         desk.confirmed += await publishing.publish_tasks(desk.publisher, tasks, {})
     async with desk.state.pool.acquire() as connection, connection.transaction():
-        owed = await outbox.claim(connection, OWED_SECONDS, LIMIT)
+        owed = await outbox.claim(connection, desk.patience.owed, LIMIT)
     if owed:
         await publishing.publish_owed(desk.state.pool, desk.publisher, owed)
 
@@ -149,7 +144,7 @@ async def sweep_leases(desk: Desk) -> None:
     async with desk.state.pool.acquire() as connection:
         crashed = await leases.crash_looped(connection, CRASH_STARTS, lease, LIMIT)
         lapsed = await leases.lapsed(connection, lease, LIMIT)
-        overdue = await leases.overdue(connection, DEADLINE_GRACE, LIMIT)
+        overdue = await leases.overdue(connection, desk.patience.overdue, LIMIT)
     told: list[facts.Fact] = [facts.CrashLooped(key, starts) for key, starts in crashed]
     told += [facts.LeaseLapsed(key, worker) for key, worker in lapsed]
     told += [facts.DeadlinePassed(key) for key in overdue]
@@ -170,7 +165,7 @@ class LostTasks:
             return
         async with desk.state.pool.acquire() as connection:
             now = await leases.now(connection)
-            unheld = await leases.unheld(connection, UNHELD_SECONDS, LIMIT)
+            unheld = await leases.unheld(connection, desk.patience.unheld, LIMIT)
         queues = {(item.stage, item.tier) for item in unheld}
         emptied = {queue: await self._empty(desk, *queue, now) for queue in sorted(queues)}
         lost: list[TaskKey] = []
@@ -191,7 +186,7 @@ class LostTasks:
             self._empty_since.pop(queue, None)
             return None
         since = self._empty_since.setdefault(queue, now)
-        return since if now - since >= datetime.timedelta(seconds=EMPTY_SECONDS) else None
+        return since if now - since >= datetime.timedelta(seconds=desk.patience.empty) else None
 
 
 async def publish_cancels(desk: Desk) -> None:

@@ -46,7 +46,9 @@ async def equip(settings: Settings, preload: Iterable[str] = PRELOAD) -> AsyncIt
             settings.s3_bucket,
             region=settings.s3_region,
         ) as store,
-        fetch.Fetcher(allow=settings.fetch_allow) as fetcher,
+        fetch.Fetcher(
+            fetch.Limits(total=settings.fetch_seconds, body=settings.feed_bytes), allow=settings.fetch_allow
+        ) as fetcher,
         ChildPool(preload=preload) as children,
         database.connect(settings.worker_database_url, application="factory worker", size=4) as pool,
     ):

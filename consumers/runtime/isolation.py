@@ -112,6 +112,9 @@ class ChildPool:
             head, _ = await self._ask(process, START_SECONDS, start.model_dump_json().encode())
             _raise_failure(head)
             ready = True
+        except errors.StageError as error:
+            # Whatever the reason, it is this machine's and not that of the work.
+            raise errors.TransientError(f"no child process can be started: {error}") from error
         finally:
             if not ready:
                 await self._end(process)
@@ -141,14 +144,18 @@ class ChildPool:
             case signal.SIGKILL | signal.SIGTERM:
                 return errors.TransientError("the child process that did the work was killed from outside")
             case number if number > 0:
-                return errors.PermanentError(f"the work crashed its process ({signal.Signals(number).name})")
+                name = next((known.name for known in signal.Signals if known == number), f"signal {number}")
+                return errors.PermanentError(f"the work crashed its process ({name})")
             case _:
                 return errors.PermanentError(f"the child process that did the work ended with code {code}")
 
     async def _end(self, process: subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        await process.wait()
+        # Reading to the end closes the pipe as well; a process of the child's own could hold it open.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await process.communicate()
         self._children.discard(process)
 
 

@@ -117,7 +117,8 @@ def _worthy(judged: list[Judged]) -> Sifted:
     left_out: list[artifacts.LeftOut] = []
     for item in judged:
         if not item.relevant:
-            left_out.append(_left_out(item.article, "irrelevant", f"relevance {item.relevance:.2f}"))
+            other = ", but rather about another subject" if item.relevance >= 0.5 else ""
+            left_out.append(_left_out(item.article, "irrelevant", f"relevance {item.relevance:.2f}{other}"))
         elif item.quality < worth.LEAST:
             left_out.append(_left_out(item.article, "low_quality", f"quality {item.quality:.2f}"))
         else:

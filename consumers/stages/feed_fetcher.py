@@ -1,7 +1,5 @@
 """Fetches one feed and turns its entries into clean articles."""
 
-import datetime
-
 from consumers.stages.feeds import reader
 from contracts import artifacts, errors, intelligence, stages
 
@@ -22,7 +20,7 @@ async def run(ctx: stages.StageContext, task: intelligence.FetcherInput) -> arti
         body=page.body,
         charset=_charset(page.headers.get("content-type", "")),
         max_articles=task.max_articles,
-        now=datetime.datetime.now(datetime.UTC),
+        now=ctx.now(),
     )
     try:
         articles = await ctx.isolated(reader.read, request)

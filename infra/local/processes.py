@@ -50,6 +50,7 @@ class Process:
         self.cwd = cwd
         self.patience = patience
         self._popen: subprocess.Popen[bytes] | None = None
+        self._launched = 0.0
 
     @property
     def pid(self) -> int | None:
@@ -64,6 +65,7 @@ class Process:
     def launch(self) -> None:
         """Start it in a session of its own, so that a terminal's Ctrl-C reaches only its supervisor."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._launched = time.monotonic()
         with self.log.open("ab") as output:
             try:
                 self._popen = subprocess.Popen(
@@ -89,8 +91,7 @@ class Process:
 
     def wait(self) -> None:
         """Return when it has run for a second; StackError with the end of its log if it does not last that long."""
-        started = time.monotonic()
-        wait_until(lambda: time.monotonic() - started >= SETTLE_SECONDS, self, 2 * SETTLE_SECONDS)
+        wait_until(lambda: time.monotonic() - self._launched >= SETTLE_SECONDS, self, 2 * SETTLE_SECONDS)
 
     def finish(self, seconds: float) -> None:
         """Return when it has ended with status 0; StackError with the end of its log if it does anything else."""

@@ -69,7 +69,7 @@ WHERE s.execution_id = named.execution_id AND s.step = named.step AND s.shard > 
 -- Writes changed steps; the guard lets no write pass that was decided on another state than the stored one.
 UPDATE step_executions s
 SET attempt = new.attempt, status = new.status, stage = new.stage, retries = new.retries, fallback = new.fallback,
-    worker = new.worker, starts = ARRAY(SELECT jsonb_array_elements_text(new.starts)), shards = new.shards,
+    worker = new.worker, starts = string_to_array(new.starts, ' '), shards = new.shards,
     inputs = new.inputs, manifest = new.manifest, output = new.output, files = new.files, summary = new.summary,
     metrics = new.metrics, error_class = new.error_class, error = new.error, error_details = new.error_details,
     fraction = new.fraction, note = new.note,
@@ -82,7 +82,7 @@ SET attempt = new.attempt, status = new.status, stage = new.stage, retries = new
                        THEN coalesce(s.finished_at, now()) END,
     next_attempt_at = CASE WHEN new.status = 'waiting' THEN now() + make_interval(secs => new.wait) END
 FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $5::integer[], $6::text[],
-            $7::integer[], $8::text[], $9::text[], $10::integer[], $11::smallint[], $12::text[], $13::jsonb[],
+            $7::integer[], $8::text[], $9::text[], $10::integer[], $11::smallint[], $12::text[], $13::text[],
             $14::integer[], $15::jsonb[], $16::jsonb[], $17::jsonb[], $18::jsonb[], $19::jsonb[], $20::jsonb[],
             $21::text[], $22::text[], $23::jsonb[], $24::real[], $25::text[], $26::boolean[], $27::double precision[])
     AS new (execution_id, step, shard, old_epoch, old_attempt, old_status,

@@ -167,7 +167,7 @@ async def test_the_event_loop_stays_free_while_children_work() -> None:
 
 async def test_a_missing_module_is_named() -> None:
     async with isolation.ChildPool(1, preload=["no_such_module"], limits=LIMITS) as children:
-        with pytest.raises(errors.PermanentError, match="no_such_module"):
+        with pytest.raises(errors.TransientError, match="no_such_module"):
             await children.run(hostile.double, 1)
 
 

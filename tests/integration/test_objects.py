@@ -69,10 +69,11 @@ def key(ref: refs.DataRef) -> str:
         (b"x" * 4097, False, True),
         ("Größe und Maß €".encode() * 400, False, True),
         (noise(100), False, False),
+        (b"text\0with a zero", False, False),
         (noise(10_000), False, False),
         (ARTICLES, False, True),
     ],
-    ids=["empty", "small", "at the limit", "over the limit", "unicode", "small binary", "binary", "articles"],
+    ids=["empty", "small", "at the limit", "over the limit", "unicode", "small binary", "zero", "binary", "articles"],
 )
 async def test_a_document_comes_back_as_it_was_put(
     store: objects.Objects, document: bytes, inline: bool, packed: bool

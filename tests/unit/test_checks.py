@@ -83,7 +83,7 @@ def test_a_template_that_can_run_has_no_problems() -> None:
         ("research", {"when": "parameters.limt < 5"}, "there is no 'limt' in parameters; use 'limit'"),
         ("research", {"when": "context.teir == 'basic'"}, "there is no 'teir' in context; use 'tier'"),
         ("fetch", {"cost": "steps.find.found * 1.0"}, "a cost may use parameters and context only"),
-        ("find", {"parameters": {"topic": "parameters.topic", "max_source": "3"}}, "has no such field; use 'max_sources'"),
+        ("find", {"parameters": {"max_source": "3"}}, "has no such field; use 'max_sources'"),
         ("find", {"parameters": {}}, "nothing fills 'topic', which stage 'rss_librarian' requires"),
         ("find", {"inputs": {}}, "nothing fills 'catalogue'"),
         ("fetch", {"fan_out": {"over": ["find", "research"], "field": "feed"}}, "fills 'feed'"),

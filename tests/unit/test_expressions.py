@@ -106,13 +106,6 @@ def test_a_condition_is_true_or_false_and_nothing_else() -> None:
         expressions.condition(expressions.compile("parameters.limit"), VARIABLES)
 
 
-@pytest.mark.parametrize("source", ["'much'", "true", "0 - 1"])
-def test_a_cost_is_a_number_that_is_not_negative(source: str) -> None:
-    assert expressions.number(expressions.compile("2"), VARIABLES) == 2.0
-    with pytest.raises(errors.TemplateError, match="must be a number that is not negative"):
-        expressions.number(expressions.compile(source), VARIABLES)
-
-
 def test_a_loop_over_more_values_than_the_limit_is_refused() -> None:
     source = "parameters.items.all(i, i >= 0)"
     few: list[Json] = [1] * (expressions.LOOP_LIMIT - 1)

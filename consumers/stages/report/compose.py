@@ -56,7 +56,7 @@ def report(
     numbers = {record.article.id: number for number, record in enumerate(ordered, start=1)}
     themes = _themes(groups, numbers, topic)
     return artifacts.Report(
-        title=title or f"{_headline(topic)}: {'what the sources report' if enough else 'not enough material'}",
+        title=title or _headline(topic) + ("" if enough else ": not enough material"),
         topic=topic,
         created=created,
         engine=analysed.engine,
@@ -197,7 +197,7 @@ def _citation(record: artifacts.AnalysedArticle, number: int) -> artifacts.Citat
         article_id=article.id,
         title=article.title or article.url,
         url=article.url,
-        source_title=article.source_title,
+        source_title=article.source_title.strip(" -|"),
         published=article.published,
         language=article.language,
     )

@@ -1,0 +1,141 @@
+"""What a command says: one JSON document or something for people on standard output, messages on standard error."""
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import pydantic
+import rich.box
+import rich.console
+import rich.table
+import rich.text
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+STATUS_STYLES: Mapping[str, str] = {
+    "queued": "yellow",
+    "running": "cyan",
+    "dispatched": "cyan",
+    "ready": "cyan",
+    "waiting": "yellow",
+    "completed": "green",
+    "partial": "yellow",
+    "failed": "red",
+    "cancelled": "magenta",
+    "pending": "dim",
+    "skipped": "dim",
+    "up": "green",
+    "ok": "green",
+    "starting": "yellow",
+    "gone": "red",
+    "missing": "red",
+}
+"""Colours only repeat what the word says."""
+
+
+def stdout() -> rich.console.Console:
+    """Standard output for people; made for each use, since a test may have replaced it."""
+    return rich.console.Console(soft_wrap=True, highlight=False)
+
+
+def stderr() -> rich.console.Console:
+    """Standard error for people."""
+    return rich.console.Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def silent() -> rich.console.Console:
+    """A console that nobody sees."""
+    return rich.console.Console(quiet=True, force_terminal=False)
+
+
+def say(text: str) -> None:
+    """A line of the result."""
+    stdout().print(rich.text.Text(text))
+
+
+def note(text: str) -> None:
+    """A message beside the result."""
+    stderr().print(rich.text.Text(text))
+
+
+def document(value: object) -> None:
+    """The one JSON document of a command."""
+    sys.stdout.write(json.dumps(value, default=plain, ensure_ascii=False, indent=2) + "\n")
+
+
+def plain(value: object) -> Any:
+    """A value as JSON has it; raises TypeError for what it cannot have."""
+    match value:
+        case pydantic.BaseModel():
+            return value.model_dump(mode="json", exclude_none=True)
+        case UUID() | Path():
+            return str(value)
+        case datetime.datetime():
+            return value.isoformat()
+        case Mapping():
+            return dict(value)
+        case set() | frozenset():
+            return sorted(value)
+        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
+    """A table for people, or the sentence that says why there is none."""
+    shown = [list(row) for row in rows]
+    if not shown:
+        stdout().print(rich.text.Text(empty))
+        return
+    made = rich.table.Table(box=rich.box.SIMPLE, pad_edge=False, show_edge=False)
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in shown:
+        made.add_row(*(cell if isinstance(cell, rich.text.Text) else rich.text.Text(str(cell)) for cell in row))
+    # A pipe has no width: there a line is as long as it needs to be.
+    console = stdout()
+    console.print(made, width=None if console.is_terminal else 200)
+
+
+def status(word: str) -> rich.text.Text:
+    """A status in its colour."""
+    return rich.text.Text(word, STATUS_STYLES.get(word, ""))
+
+
+def seconds(number: float | None) -> str:
+    """A duration as people read it."""
+    if number is None:
+        return ""
+    if number < 100:
+        return f"{number:.1f} s"
+    minutes, rest = divmod(round(number), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def when(moment: datetime.datetime | None) -> str:
+    """A moment in the reader's time zone."""
+    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def size(number: int) -> str:
+    """A size in bytes as people read it."""
+    return f"{number} B" if number < 10_000 else f"{number / 1000:,.0f} kB"
+
+
+@contextlib.contextmanager
+def working(text: str) -> Iterator[None]:
+    """Shows on a terminal that something takes a while."""
+    console = stderr()
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(rich.text.Text(text)):
+        yield

@@ -1,0 +1,101 @@
+"""What one execution costs the broker, measured beside the factory and not told by it.
+
+A queue of the meter's own is bound to the exchanges through which jobs, tasks, events and notifications pass, so it
+gets a copy of every body that is published there, repeats included. Two kinds of messages go past these exchanges to
+the queue of whoever submitted, the acceptance and the end; he has them and adds them. Heartbeats are no execution's.
+
+Documents are known by the references in these messages: each distinct one counts once, with its size before any
+encoding. Manifests, which hold nothing but references, do not count as documents.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import UUID
+
+from contracts import messages, topology
+from contracts.errors import MessageError
+from infra.delivery import Delivery
+from producer import listening
+
+EXCHANGES = (topology.JOBS, topology.STAGES, topology.EVENTS, topology.NOTIFICATIONS)
+_MANIFEST = "manifest"
+
+
+@dataclasses.dataclass(slots=True)
+class Tally:
+    """The bodies of one execution, their sizes in bytes, and the documents that they name, by hash with theirs."""
+
+    number: int = 0
+    size: int = 0
+    largest: int = 0
+    documents: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def add(self, body: bytes) -> None:
+        """Counts one published body."""
+        self.number += 1
+        self.size += len(body)
+        self.largest = max(self.largest, len(body))
+        self.documents.update(references(json.loads(body)))
+
+
+class Meter:
+    """Tallies of everything that passes while it is bound."""
+
+    def __init__(self) -> None:
+        self._executions: dict[UUID, Tally] = {}
+        self._jobs: dict[str, bytes] = {}
+        self._over: dict[UUID, asyncio.Event] = {}
+
+    def hear(self, delivery: Delivery) -> None:
+        """Counts a message if it is one of the factory's."""
+        try:
+            message = messages.decode(delivery.type, delivery.body)
+        except MessageError:
+            return
+        if isinstance(message, messages.SubmitJob):
+            self._jobs[message.submit_key] = delivery.body
+        elif isinstance(message, messages.TaskMessage | messages.ExecutionFinished | messages.ExecutionProgressed):
+            self._executions.setdefault(message.execution_id, Tally()).add(delivery.body)
+            if isinstance(message, messages.ExecutionFinished):
+                self._ended(message.execution_id).set()
+
+    def _ended(self, execution_id: UUID) -> asyncio.Event:
+        return self._over.setdefault(execution_id, asyncio.Event())
+
+    async def total(
+        self, accepted: messages.JobAccepted, finished: messages.ExecutionFinished, seconds: float = 10.0
+    ) -> Tally:
+        """Everything about an execution, once its end was heard here as well; raises TimeoutError if it is not."""
+        async with asyncio.timeout(seconds):
+            await self._ended(accepted.execution_id).wait()
+        tally = self._executions[accepted.execution_id]
+        for body in (self._jobs[accepted.submit_key], messages.encode(accepted), messages.encode(finished)):
+            tally.add(body)
+        return tally
+
+
+def references(value: Any) -> Iterator[tuple[str, int]]:
+    """Hash and size of every document that a message names, manifests left out."""
+    if isinstance(value, dict):
+        if "uri" in value and "sha256" in value:
+            yield value["sha256"], value["size"]
+        else:
+            for name, item in value.items():
+                if name != _MANIFEST:
+                    yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+@contextlib.asynccontextmanager
+async def measure(url: str) -> AsyncIterator[Meter]:
+    """A meter that counts while the context lasts."""
+    meter = Meter()
+    everything = [(exchange, "#") for exchange in EXCHANGES]
+    async with listening.listen(url, name="factory meter", bindings=everything, hear=meter.hear):
+        yield meter
