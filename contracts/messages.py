@@ -6,6 +6,7 @@ header ``traceparent`` carries the trace.
 """
 
 import json
+import re
 from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
@@ -315,6 +316,10 @@ ALL: dict[str, type[Message]] = {
 }
 
 
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""U+0000 as JSON writes it. Postgres stores it neither in text nor in jsonb."""
+
+
 def encode(message: Message) -> bytes:
     """The message as JSON; raises MessageError if it is over the limit, so that nothing oversized is ever published."""
     body = message.model_dump_json(exclude_none=True).encode()
@@ -334,6 +339,8 @@ def decode(type_name: str | None, body: bytes) -> Message:
             Reason.TOO_LARGE,
             f"the body has {len(body)} bytes and the limit is {LIMIT}; store large parameters as an object and send its reference",
         )
+    if _NUL.search(body):
+        raise MessageError(Reason.INVALID_MESSAGE, f"{type_name} holds the character U+0000, which no text needs; remove it")
     try:
         return model.model_validate_json(body)
     except pydantic.ValidationError as error:

@@ -73,7 +73,7 @@ class Surroundings:
 
     def names(self, server: str) -> bool:
         """Whether the environment names this server ("rabbitmq", "postgres", "s3"), so that none is to be started."""
-        return any(self.environ.get(variable) for variable in SERVERS[server][:1])
+        return bool(self.environ.get(SERVERS[server][0]))
 
     @property
     def fetch_allow(self) -> frozenset[str]:

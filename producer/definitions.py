@@ -30,7 +30,8 @@ DATASETS: Mapping[str, Callable[[], model.Artifact]] = MappingProxyType({"catalo
 TENANT = "datasets"
 _NO_DAY = datetime.date(1970, 1, 1)
 _NO_EXECUTION = UUID(int=0)
-_SETS = ("tiers", "visible_to", "editable_by", "classes")
+_SETS = frozenset({"tiers", "visible_to", "editable_by", "classes"})
+_MAPPINGS = frozenset({"inputs", "parameters"})
 
 
 def packaged() -> list[Path]:
@@ -161,6 +162,10 @@ def write(template: Template) -> str:
     """The template as YAML that applies back to the same."""
     document: dict[str, Any] = {"name": template.name, "version": template.version}
     document |= _sorted(template.model_dump(mode="json", exclude_defaults=True))
+    for written, step in zip(document["steps"], template.steps, strict=True):
+        # What a step was completed with is written in full, so that it holds where a stage's own values differ.
+        if step.retry is not None:
+            written["retry"] = _sorted(step.retry.model_dump(mode="json"))
     for parameter in document.get("parameters", []):
         parameter["default"] = _named(parameter.get("default"))
         if parameter["default"] is None:
@@ -169,10 +174,18 @@ def write(template: Template) -> str:
 
 
 def _sorted(value: Any) -> Any:
-    """The same with sets in a fixed order."""
+    """The same with sets and mappings in a fixed order; the database keeps neither's."""
     if isinstance(value, dict):
-        return {key: sorted(item) if key in _SETS else _sorted(item) for key, item in value.items()}
+        return {key: _ordered(key, item) for key, item in value.items()}
     return [_sorted(item) for item in value] if isinstance(value, list) else value
+
+
+def _ordered(key: str, value: Any) -> Any:
+    if key in _SETS:
+        return sorted(value)
+    if key in _MAPPINGS and isinstance(value, dict):
+        return dict(sorted(value.items()))
+    return _sorted(value)
 
 
 def _named(default: Json) -> Json:

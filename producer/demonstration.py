@@ -181,8 +181,8 @@ def _everything(template: Template, number: int) -> dict[str, Json]:
     wanted = {"max_sources": number, "per_site": number, "minimum_score": 0, "minimum_sources": 0}
     if missing := wanted.keys() - declared.keys():
         raise FactoryError(
-            f"version {template.version} of template '{template.name}' lacks the parameter '{min(missing)}', without which "
-            "some feeds would be left out; apply the template of this version of the project again"
+            f"version {template.version} of template '{template.name}' has no parameter '{min(missing)}', so that some "
+            "feeds would be left out; apply the template that comes with this version of the project"
         )
     most = declared["max_sources"].maximum
     if most is not None and number > most:

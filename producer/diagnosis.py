@@ -66,9 +66,10 @@ async def _work(known: settings.Settings) -> list[Check]:
         letters = await dead_letters.count_open(connection)
     served = {stage for worker in workers for stage in worker.stages}
     idle = sorted(set(registry.specs()) - served)
+    look = "read reason and explanation in the table dead_letters"
     remedy = f"start one: `factory worker {' '.join(idle)}`, or `factory up`"
     detail = f"no worker for: {', '.join(idle)}" if idle else f"{len(workers)} alive, every stage has one"
     return [
         Check("workers", not idle, detail, remedy if idle else ""),
-        Check("dead letters", letters == 0, f"{letters} open", "see what they say" if letters else ""),
+        Check("dead letters", letters == 0, f"{letters} open", look if letters else ""),
     ]

@@ -1,10 +1,17 @@
 """Admission: queued executions get the free slots in fair order, one coordinator at a time."""
 
-from consumers.coordinator import facts, fairness, transitions
+import dataclasses
+from collections.abc import Sequence
+from uuid import UUID
+
+from consumers.coordinator import facts, fairness, replies, transitions
 from consumers.coordinator.outcome import Outcome
 from consumers.coordinator.transitions import State
+from contracts.errors import FactoryError
+from contracts.messages import ExecutionFinished
+from contracts.states import ExecutionStatus
 from contracts.tiers import CLIENT_SHARE, Tier
-from infra import admission, database
+from infra import admission, database, executions, outbox
 
 ROUND = 100
 """Executions admitted in one transaction at most, so that it stays short."""
@@ -30,7 +37,9 @@ async def admit(state: State, slots: int) -> tuple[Outcome, bool]:
         chosen = await _choose(connection, running, caps(slots), free)
         if chosen is None:
             return Outcome(), False
-        outcome = await transitions.apply(connection, state, [facts.Started(i) for i in chosen.admitted])
+        outcome, unusable = await _fail_unusable(connection, state, chosen.admitted)
+        started = [facts.Started(execution_id) for execution_id in chosen.admitted if execution_id not in unusable]
+        outcome.add(await transitions.apply(connection, state, started))
         await admission.save_shares(connection, chosen.shares)
         return outcome, chosen.dry or len(chosen.admitted) == ROUND
 
@@ -47,3 +56,29 @@ async def _choose(
         heads = await admission.heads(connection, depth)
     shares = await admission.shares(connection, fairness.flows(heads))
     return fairness.admit(heads, shares, running, limits, free, depth)
+
+
+async def _fail_unusable(
+    connection: database.Connection, state: State, chosen: Sequence[UUID]
+) -> tuple[Outcome, set[UUID]]:
+    """Fails those whose template was damaged after they were taken, so that they do not hold up the line for ever."""
+    outcome, unusable = Outcome(), set[UUID]()
+    for execution in (await executions.lock(connection, chosen)).values():
+        try:
+            await state.library.get(connection, execution.template, execution.template_version)
+        except FactoryError as error:
+            failed = dataclasses.replace(
+                execution, status=ExecutionStatus.FAILED, explanation=f"its template cannot be used: {error}"[:2000]
+            )
+            await executions.update_executions(connection, [(execution, failed)])
+            unusable.add(execution.id)
+            told = ExecutionFinished(
+                execution_id=execution.id,
+                submit_key=execution.submit_key,
+                client=execution.client,
+                status=failed.status,
+                explanation=failed.explanation,
+                seconds=execution.seconds,
+            )
+            outcome.owed += await outbox.insert(connection, replies.finished(failed, told))
+    return outcome, unusable

@@ -19,6 +19,7 @@ from infra.broker import Connection, Publisher
 from infra.health import Health
 from infra.settings import Settings
 
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Patience:
     """How many seconds to wait before something is taken for lost, all in proportion to the lease (30 s)."""

@@ -171,7 +171,8 @@ async def _execution(
     try:
         parameters = templates.resolve(template, client.tier, job.parameters)
         estimate = cost(template, job, client.tier, parameters, state.tools.evaluate)
-    except TemplateError as error:
+        digest = content_hash(job)
+    except (TemplateError, ValueError) as error:
         raise MessageError(Reason.INVALID_PARAMETERS, str(error)[:1900]) from error
     except FactoryError as error:
         raise MessageError(Reason.UNKNOWN_TEMPLATE, f"template '{template.name}' has no usable cost: {error}"[:1900]) from error
@@ -180,7 +181,7 @@ async def _execution(
     return NewExecution(
         id=new_id,
         job=job,
-        submit_hash=content_hash(job),
+        submit_hash=digest,
         template_version=template.version,
         parameters=parameters,
         tier=client.tier,
@@ -211,9 +212,9 @@ async def _template(connection: database.Connection, state: State, job: SubmitJo
 
 
 def content_hash(job: SubmitJob) -> str:
-    """What two jobs under one submit key must agree in."""
+    """What two jobs under one submit key must agree in; raises ValueError for a number that JSON cannot write."""
     document = job.model_dump(mode="json", exclude={"submit_key"})
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(document, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def cost(

@@ -42,7 +42,8 @@ def progressed(snapshot: Snapshot) -> messages.ExecutionProgressed:
     for row in snapshot.rows.values():
         if row.shard == 0:
             total = row.shards
-            done = None if total is None else snapshot.shards(row.step, *_DONE)
+            # Shards are counted only where they are touched; elsewhere their number is not known, rather than nought.
+            done = snapshot.shards(row.step, *_DONE) if row.step in snapshot.counts else None
             steps[row.step] = messages.StepState(status=row.status, fraction=row.fraction, done=done, total=total)
     return messages.ExecutionProgressed(
         execution_id=snapshot.id, client=snapshot.execution.client, status=snapshot.execution.status, steps=steps

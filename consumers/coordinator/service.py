@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 
 import structlog
 
@@ -15,7 +15,6 @@ from consumers.coordinator.manifests import Store
 from consumers.coordinator.transitions import State
 from contracts import topology
 from contracts.errors import FactoryError
-from contracts.messages import Json
 from infra import broker, database, expressions
 from infra.delivery import BrokerError
 from infra.health import Health
@@ -27,14 +26,9 @@ RECONNECT_CAP = 15.0
 WATCH_SECONDS = 30.0
 
 
-def evaluate(source: str, variables: Mapping[str, Json]) -> Json:
-    """The value of an expression; raises TemplateError where it has none."""
-    return expressions.evaluate(expressions.compile(source), variables)
-
-
 async def run(settings: Settings, store: Store, health: Health) -> None:
     """Runs for ever. A lost broker is met by closing everything and connecting anew; any other end is the caller's."""
-    tools = Tools(evaluate=evaluate, random=random.random)
+    tools = Tools(evaluate=expressions.value, random=random.random)
     async with database.connect(settings.database_url, application="factory coordinator") as pool:
         state = State(pool, Library(), tools)
         failures = 0
@@ -42,7 +36,7 @@ async def run(settings: Settings, store: Store, health: Health) -> None:
             began = time.monotonic()
             try:
                 await _session(settings, state, store, health)
-            except* (FactoryError, *database.UNAVAILABLE) as group:
+            except* (FactoryError, database.Failure, *database.UNAVAILABLE) as group:
                 reason = "; ".join(sorted({str(error) for error in _leaves(group)}))
                 health.fault("session", reason)
             failures = 0 if time.monotonic() - began > RECONNECT_CAP else failures + 1

@@ -5,18 +5,20 @@ Any number of coordinators may sweep: what two of them find at once is decided u
 
 import asyncio
 import datetime
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import structlog
 
-from consumers.coordinator import admitting, facts, manifests, publishing, transitions
+from consumers.coordinator import admitting, batching, facts, manifests, publishing, transitions
 from consumers.coordinator.desk import Desk
+from consumers.coordinator.outcome import Outcome
 from contracts import messages, topology
 from contracts.errors import FactoryError
 from contracts.messages import TaskKey
 from contracts.tiers import Tier
 from infra import database, executions, leases, outbox
+from infra.delivery import BrokerError
 
 log = structlog.get_logger()
 
@@ -35,14 +37,32 @@ async def every(desk: Desk, name: str, seconds: float, work: Callable[[Desk], Aw
 
 
 async def attempt(desk: Desk, name: str, work: Callable[[Desk], Awaitable[None]]) -> None:
-    """Does the work once; whatever the database refuses is a fault of this part, mended by the next success."""
+    """Does the work once; a fault of the database or of what it holds is noted, and mended by the next success.
+
+    A broken connection to the broker is no such fault: it ends the session.
+    """
     try:
         await work(desk)
-    except (database.Failure, *database.UNAVAILABLE) as error:
+    except BrokerError:
+        raise
+    except (FactoryError, database.Failure, *database.UNAVAILABLE) as error:
         desk.health.fault(name, repr(error))
         log.error("sweep_failed", part=name, error=repr(error))
     else:
         desk.health.mended(name)
+
+
+async def _advance(desk: Desk, told: Sequence[facts.Fact]) -> None:
+    """Applies what was found; an execution that cannot be advanced does not hold up the others, and is found again."""
+
+    async def work(items: Sequence[facts.Fact]) -> Outcome:
+        return await transitions.advance(desk.state, items)
+
+    outcomes, suspects = await batching.settle(desk.state.pool, told, work)
+    for outcome in outcomes:
+        await desk.deliver(outcome)
+    for fact, error in suspects:
+        log.error("fact_not_applied", fact=repr(fact), error=repr(error))
 
 
 async def admit(desk: Desk) -> None:
@@ -77,7 +97,7 @@ async def _retry_due(desk: Desk) -> None:
     async with desk.state.pool.acquire() as connection:
         due = await leases.retries_due(connection, LIMIT)
     if due:
-        await desk.deliver(await transitions.advance(desk.state, [facts.RetryDue(key) for key in due]))
+        await _advance(desk, [facts.RetryDue(key) for key in due])
 
 
 async def _until_next_retry(desk: Desk) -> float:
@@ -150,7 +170,7 @@ async def sweep_leases(desk: Desk) -> None:
     told += [facts.DeadlinePassed(key) for key in overdue]
     if told:
         log.warning("leases_ended", crashed=len(crashed), lapsed=len(lapsed), overdue=len(overdue))
-        await desk.deliver(await transitions.advance(desk.state, told))
+        await _advance(desk, told)
 
 
 class LostTasks:
@@ -176,7 +196,7 @@ class LostTasks:
                 lost.append(item.key)
         if lost:
             log.warning("tasks_lost", tasks=len(lost), first=lost[0])
-            await desk.deliver(await transitions.advance(desk.state, [facts.TaskLost(key) for key in lost]))
+            await _advance(desk, [facts.TaskLost(key) for key in lost])
 
     async def _empty(self, desk: Desk, stage: str, tier: Tier, now: datetime.datetime) -> datetime.datetime | None:
         """Since when the queue has been seen empty, if it was seen so twice, long enough apart."""

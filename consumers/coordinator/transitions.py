@@ -11,10 +11,11 @@ from consumers.coordinator.effects import Effect
 from consumers.coordinator.engine import Tools
 from consumers.coordinator.library import Library
 from consumers.coordinator.outcome import Outcome
-from consumers.coordinator.snapshot import Snapshot
+from consumers.coordinator.snapshot import Place, Snapshot
 from contracts import messages
 from contracts.executions import Execution, StepExecution
 from contracts.messages import TaskKey
+from contracts.states import StepStatus
 from infra import database, executions
 
 T = TypeVar("T")
@@ -88,12 +89,16 @@ async def load(connection: database.Connection, library: Library, told: Sequence
     }
     rows = await executions.load_steps(connection, found, shards)
     counts = await _counts(connection, found, rows)
+    own_rows: dict[UUID, dict[Place, StepExecution]] = {execution_id: {} for execution_id in found}
+    for row in rows:
+        own_rows[row.execution_id][row.step, row.shard] = row
+    own_counts: dict[UUID, dict[str, dict[StepStatus, int]]] = {execution_id: {} for execution_id in found}
+    for (execution_id, step), statuses in counts.items():
+        own_counts[execution_id][step] = statuses
     snapshots = {}
     for execution_id, execution in found.items():
         template = await library.get(connection, execution.template, execution.template_version)
-        own = {(r.step, r.shard): r for r in rows if r.execution_id == execution_id}
-        own_counts = {step: statuses for (i, step), statuses in counts.items() if i == execution_id}
-        snapshots[execution_id] = Snapshot(execution, template, own, own_counts)
+        snapshots[execution_id] = Snapshot(execution, template, own_rows[execution_id], own_counts[execution_id])
     return await _with_initial_rows(connection, snapshots, told)
 
 

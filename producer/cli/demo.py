@@ -61,6 +61,5 @@ def _told(outcome: demonstration.Outcome) -> None:
     broker, whole = outcome.bytes["broker"], outcome.bytes["documents"]
     share = f", {broker / whole:.1%} of {output.size(whole)} of documents" if whole else ""
     output.say(f"{output.size(broker)} through the broker{share}; largest message {outcome.largest_message} bytes")
-    output.say(f"{outcome.status} after {output.seconds(outcome.seconds)}. {outcome.explanation}".rstrip())
     for form, path in outcome.report.items():
         output.say(f"{form:>9}  {path}")

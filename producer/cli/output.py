@@ -19,6 +19,8 @@ import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
+PIPE_WIDTH = 200
+
 STATUS_STYLES: Mapping[str, str] = {
     "queued": "yellow",
     "running": "cyan",
@@ -41,13 +43,13 @@ STATUS_STYLES: Mapping[str, str] = {
 
 
 def stdout() -> rich.console.Console:
-    """Standard output for people; made for each use, since a test may have replaced it."""
-    return rich.console.Console(soft_wrap=True, highlight=False)
+    """Standard output for people. A pipe has no width of its own, so that a line there may be long."""
+    return rich.console.Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
 
 
 def stderr() -> rich.console.Console:
     """Standard error for people."""
-    return rich.console.Console(stderr=True, soft_wrap=True, highlight=False)
+    return rich.console.Console(stderr=True, highlight=False)
 
 
 def silent() -> rich.console.Console:
@@ -57,12 +59,12 @@ def silent() -> rich.console.Console:
 
 def say(text: str) -> None:
     """A line of the result."""
-    stdout().print(rich.text.Text(text))
+    stdout().print(rich.text.Text(text), soft_wrap=True)
 
 
 def note(text: str) -> None:
     """A message beside the result."""
-    stderr().print(rich.text.Text(text))
+    stderr().print(rich.text.Text(text), soft_wrap=True)
 
 
 def document(value: object) -> None:
@@ -96,12 +98,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) 
         return
     made = rich.table.Table(box=rich.box.SIMPLE, pad_edge=False, show_edge=False)
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold", no_wrap=column == columns[0])
     for row in shown:
         made.add_row(*(cell if isinstance(cell, rich.text.Text) else rich.text.Text(str(cell)) for cell in row))
-    # A pipe has no width: there a line is as long as it needs to be.
-    console = stdout()
-    console.print(made, width=None if console.is_terminal else 200)
+    stdout().print(made)
 
 
 def status(word: str) -> rich.text.Text:

@@ -94,7 +94,8 @@ async def test_a_frozen_worker_is_replaced_and_its_late_result_is_refused(factor
     await factory.client()
     await factory.template("one", [{"name": "work", "stage": "slow_effect", "parameters": {"seconds": "1.5"}}])
     factory.coordinator(**QUICK)
-    frozen = factory.worker("slow_effect", **QUICK)
+    # With its one place taken it asks for no further task, which the broker would hand to it for as long as it is frozen.
+    frozen = factory.worker("slow_effect", concurrency=1, **QUICK)
     async with factory.connect() as client:
         await client.submit("one")
 
@@ -187,3 +188,30 @@ async def test_a_task_that_a_worker_cannot_read_becomes_a_dead_letter(factory: F
     (dead,) = await factory.fetch("SELECT reason, queue, body, message_type FROM dead_letters")
     reason = "invalid_message" if purpose == "undecodable" else "unknown_version"
     assert tuple(dead) == (reason, "stage.effect.basic", body, "StageTask")
+
+
+async def test_a_damaged_template_stops_its_own_executions_only(factory: Factory) -> None:
+    await factory.client(tier=Tier.ENTERPRISE)
+    await factory.template("damaged", [{"name": "first", "parameters": {"seconds": "3.0"}}, {"name": "then", "depends_on": ["first"]}])
+    await factory.template("sound", [{"name": "only"}])
+    coordinator = factory.coordinator(FACTORY_SLOTS="1")
+    factory.worker()
+    async with factory.connect() as client:
+        await client.submit("damaged")
+        await _begun(factory)
+        waiting = await client.submit("damaged")
+        await client.answered(messages.JobAccepted, 2)
+        await factory.fetch("UPDATE pipeline_steps SET depends_on = '{nowhere}' WHERE template = 'damaged'")
+        coordinator.kill()
+        # Templates are read once, so the damage shows when a coordinator starts.
+        factory.coordinator(FACTORY_SLOTS="2")
+        sound = await client.submit("sound")
+        finished = {m.submit_key: m for m in await client.answered(messages.ExecutionFinished, 2)}
+
+        async def kept() -> bool:
+            return bool(await factory.fetch("SELECT 1 FROM dead_letters WHERE message_type = 'StageCompleted'"))
+
+        await eventually(kept, "the event that cannot be applied waits for a person")
+    assert finished[sound].status == "completed"
+    assert finished[waiting].status == "failed"
+    assert "nowhere" in finished[waiting].explanation

@@ -206,7 +206,7 @@ def test_two_servers_of_a_kind_run_side_by_side(tmp_path: Path) -> None:
         assert all(server.alive() for server in every)
     finally:
         for server in every:
-            server.kill()
+            server.stop()
 
 
 def test_a_port_that_someone_else_took_is_replaced(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from consumers.stages.report import naming
 from contracts import artifacts
 
-FEWEST_ARTICLES = 3
-FEWEST_CONVINCING = 2
+FEWEST_ARTICLES = 4
+FEWEST_CONVINCING = 3
 CONVINCING = 0.6
 """A report needs so many articles, and so many of at least this relevance; with less there is nothing to report."""
 

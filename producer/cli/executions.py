@@ -1,0 +1,174 @@
+"""The commands about executions."""
+
+import asyncio
+import dataclasses
+import re
+from typing import Annotated
+from uuid import UUID
+
+import rich.text
+import typer
+
+from contracts import messages
+from contracts.errors import FactoryError
+from contracts.states import EXECUTION_OVER, ExecutionStatus
+from infra import views
+from infra.settings import Settings
+from producer import steering, watching
+from producer.cli import output, session, tree
+
+Id = Annotated[UUID, typer.Argument(help="The execution's id.")]
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Adds the commands."""
+    group = typer.Typer(help="List, show and cancel executions.", no_args_is_help=True)
+    group.command("list")(listing)
+    group.command()(show)
+    group.command()(cancel)
+    app.add_typer(group, name=name)
+
+
+def listing(
+    status: Annotated[ExecutionStatus | None, typer.Option(help="Only those in this status.")] = None,
+    client: Annotated[str | None, typer.Option(help="Only this client's.")] = None,
+    template: Annotated[str | None, typer.Option(help="Only those of this template.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only those of the last 30m, 12h, 7d.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    json: output.Json = False,
+) -> None:
+    """List executions, the newest first.
+
+    Example: factory executions list --status failed --since 2d
+    """
+    age = None if since is None else _age(since)
+    rows = session.run(_listing(status, client, template, age, limit))
+    if json:
+        output.document(rows)
+        return
+    shown = [
+        (
+            str(row.id),
+            row.client,
+            f"{row.template} v{row.template_version}",
+            output.status(row.status),
+            output.when(row.created_at),
+            output.seconds(row.seconds),
+        )
+        for row in rows
+    ]
+    output.table(("execution", "client", "template", "status", "submitted", "took"), shown, "no executions")
+
+
+def _age(text: str) -> float:
+    found = re.fullmatch(r"(\d+)([smhd])", text.strip())
+    if found is None:
+        raise typer.BadParameter(
+            f"'{text}' is no age; give a number with s, m, h or d, such as 12h", param_hint="--since"
+        )
+    return int(found[1]) * float(_UNITS[found[2]])
+
+
+async def _listing(
+    status: ExecutionStatus | None, client: str | None, template: str | None, age: float | None, limit: int
+) -> list[views.Execution]:
+    async with session.tables(session.known()) as connection:
+        return await views.executions(connection, status=status, client=client, template=template, age=age, limit=limit)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shown:
+    """Everything about one execution."""
+
+    execution: views.Execution
+    job: views.Order | None
+    steps: list[views.Step]
+    failures: dict[str, list[views.Shard]]
+    deliverables: list[views.Deliverable]
+    timeline: list[views.Fact]
+
+
+def show(execution: Id, json: output.Json = False) -> None:
+    """Show one execution: its job, its steps, what failed, what happened, what it delivered."""
+    found = session.run(_show(execution))
+    if json:
+        output.document(found)
+        return
+    console = output.stdout()
+    console.print(tree.render(watching.Progress(found.execution, found.steps, found.deliverables)))
+    if found.job is not None:
+        for name, value in found.job.parameters.items():
+            console.print(rich.text.Text(f"  {name} = {_short(value)}", "dim"))
+    failed = [(step, s.shard, s.error_class, s.error) for step, shards in found.failures.items() for s in shards]
+    if failed:
+        output.table(("step", "shard", "class", "why it failed"), failed, "")
+    if found.timeline:
+        facts = [
+            (output.when(f.at), f.kind, f.step or "", f.shard or "", f.actor, _short(dict(f.detail)))
+            for f in found.timeline
+        ]
+        output.table(("at", "what", "step", "shard", "by", "detail"), facts, "")
+
+
+def _short(value: object) -> str:
+    if isinstance(value, dict) and "sha256" in value:
+        return f"a stored document of {output.size(int(value['size']))}"
+    text = str(value)
+    return text if len(text) <= 100 else text[:99] + "…"
+
+
+async def _show(execution_id: UUID) -> Shown:
+    async with session.tables(session.known()) as connection:
+        progress = await watching.look(connection, execution_id)
+        failures = {
+            step.step: [shard for shard in await views.shards(connection, execution_id, step.step) if shard.error_class]
+            for step in progress.steps
+            if step.shards is not None and step.shards.failed
+        }
+        return Shown(
+            progress.execution,
+            await views.order(connection, execution_id),
+            progress.steps,
+            failures,
+            await views.deliverables(connection, execution_id),
+            await views.timeline(connection, execution_id),
+        )
+
+
+def cancel(
+    execution: Id,
+    note: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    json: output.Json = False,
+) -> None:
+    """Cancel an execution: waiting work stops at once, running work as soon as its worker hears of it.
+
+    Example: factory executions cancel 0190c3f2-… --note "wrong topic"
+    """
+    last = session.run(_cancel(session.known(), execution, note))
+    if json:
+        output.document(last)
+    else:
+        output.say(f"{last.status} after {output.seconds(last.seconds)}")
+
+
+async def _cancel(configured: Settings, execution_id: UUID, note: str) -> views.Execution:
+    async with session.tables(configured) as connection:
+        progress = await watching.look(connection, execution_id)
+        if progress.over:
+            raise FactoryError(f"execution {execution_id} is {progress.execution.status} already")
+        command = messages.CancelExecution(client=progress.execution.client, execution_id=execution_id, note=note)
+        await steering.cancel(configured.amqp_url, command, progress.execution.tier)
+        try:
+            async with asyncio.timeout(steering.SECONDS):
+                async for progress in watching.follow(configured, connection, execution_id):
+                    if progress.execution.status in EXECUTION_OVER:
+                        break
+        except TimeoutError as error:
+            status = progress.execution.status
+            raise FactoryError(
+                f"execution {execution_id} is still {status} {steering.SECONDS:g} s after it was told to stop; "
+                "see whether 'factory status' shows a coordinator"
+            ) from error
+        return progress.execution
