@@ -94,10 +94,13 @@ async def _factory(
         return
     say(f"starting a factory in {around.home}")
     specs = installation.process_specs(fetch_allow=around.fetch_allow | {address})
+    starting = asyncio.create_task(asyncio.to_thread(installation.start, around, specs))
     try:
-        await asyncio.to_thread(installation.start, around, specs)
+        await asyncio.shield(starting)
         yield
     finally:
+        # A start that is under way cannot be called off, and what comes up after the stop would stay.
+        await asyncio.wait({starting})
         if keep:
             say("the factory stays up; stop it with 'factory down'")
         else:

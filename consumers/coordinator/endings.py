@@ -19,8 +19,9 @@ def end(change: Change, status: ExecutionStatus, explanation: str) -> Change:
         offered = offered or row.status in STEP_OFFERED
         if row.shard == 0 and row.shards is not None:
             change = change.plus(CancelShards(row.step))
+            snapshot = snapshot.with_shards_cancelled(row.step)
             offered = True
-        snapshot = snapshot.with_row(dataclasses.replace(row, status=StepStatus.CANCELLED))
+        snapshot = snapshot.with_row(dataclasses.replace(snapshot.rows[row.step, row.shard], status=StepStatus.CANCELLED))
     snapshot = snapshot.with_status(status, explanation)
     change = change.to(snapshot).plus(Finished(_finished(snapshot)))
     return change.plus(StopWork()) if offered else change

@@ -3,18 +3,16 @@
 import dataclasses
 from collections.abc import Callable
 
-from consumers.coordinator import backoff, endings, facts, guards, joins, offers
+from consumers.coordinator import backoff, endings, facts, failures, guards, joins, offers
 from consumers.coordinator.effects import (
-    CancelShards,
     Change,
     Delivered,
     Ignored,
     Offer,
-    OpenShards,
     Prepare,
     Recorded,
-    StepDied,
 )
+from consumers.coordinator.failures import Failure
 from consumers.coordinator.snapshot import Snapshot
 from contracts import messages
 from contracts.errors import ErrorClass, FactoryError
@@ -70,28 +68,26 @@ def _apply_to(change: Change, row: StepExecution, fact: facts.TaskFact, tools: T
         case messages.StageProgress():
             return _progress(change, row, fact)
         case messages.StageCompleted():
-            return _complete(change, row, fact, tools)
+            change = _complete(change, row, fact)
         case messages.StageFailed():
-            failure = Failure(fact.error_class, fact.explanation, fact.details, fact.after, fact.metrics, fact.worker)
-            return _fail(change, row, failure, tools)
+            change = _fail(change, row, failures.reported(fact), tools)
         case facts.Prepared():
-            prepared = dataclasses.replace(row, inputs=fact.inputs, manifest=fact.manifest)
-            step = change.snapshot.template.step(row.step)
-            begin = _open if step.fan_out else _offer
-            return begin(change, prepared, tools)
+            change = _dispatch(change, dataclasses.replace(row, inputs=fact.inputs, manifest=fact.manifest), tools)
         case facts.RetryDue():
-            return _offer(change, row, tools)
+            change = _offer(change, row, tools)
         case facts.LeaseLapsed():
-            return _again(change, row, "lease_lapsed", {"worker": fact.worker}, tools)
+            change = _again(change, row, "lease_lapsed", {"worker": fact.worker}, tools)
         case facts.TaskLost():
-            return _again(change, row, "task_lost", {}, tools)
+            change = _again(change, row, "task_lost", {}, tools)
         case facts.TaskDied():
-            return _again(change, row, "task_died", {}, tools)
+            change = _again(change, row, "task_died", {}, tools)
         case facts.DeadlinePassed():
-            return _fail(change, row, Failure(ErrorClass.TIMEOUT, "the worker held the task past its time-out"), tools)
+            text = "the worker held the task past its time-out"
+            change = _fail(change, row, Failure(ErrorClass.TIMEOUT, text), tools)
         case facts.CrashLooped():
             text = f"{fact.starts} starts of this task each ended with the death of its worker"
-            return _fail(change, row, Failure(ErrorClass.CRASH_LOOP, text), tools)
+            change = _fail(change, row, Failure(ErrorClass.CRASH_LOOP, text), tools)
+    return advance(change, tools)
 
 
 # --- The life of an execution ----------------------------------------------------------------------------------------
@@ -152,24 +148,31 @@ def _begin(change: Change, step: Step, row: StepExecution, tools: Tools) -> Chan
         wanted = True if step.when is None else tools.evaluate(step.when, change.snapshot.variables())
         if not isinstance(wanted, bool):
             raise FactoryError(f"the condition of step '{step.name}' is {wanted!r:.80}; make it true or false")
+        prepare = wanted and offers.needs_preparing(change.snapshot, step)
     except FactoryError as error:
-        return _fail(change, row, Failure(ErrorClass.INVALID_INPUT, str(error)), tools)
+        return _fail_for_good(change, row, Failure(ErrorClass.INVALID_INPUT, str(error)))
     if not wanted:
         return change.to(change.snapshot.with_row(dataclasses.replace(row, status=StepStatus.SKIPPED)))
-    if offers.needs_preparing(change.snapshot, step):
+    if prepare:
         ready = dataclasses.replace(row, status=StepStatus.READY)
         return change.to(change.snapshot.with_row(ready)).plus(Prepare(ready.key))
-    return (_open if step.fan_out else _offer)(change, row, tools)
+    return _dispatch(change, row, tools)
+
+
+def _dispatch(change: Change, row: StepExecution, tools: Tools) -> Change:
+    if change.snapshot.template.step(row.step).fan_out:
+        return joins.begin(change, row, tools.evaluate)
+    return _offer(change, row, tools)
 
 
 def _offer(change: Change, row: StepExecution, tools: Tools) -> Change:
-    """Dispatches a row; one whose task cannot be built fails."""
+    """Dispatches a row; one whose task cannot be built fails, and no other attempt or stage would mend that."""
     offered = dataclasses.replace(row, status=StepStatus.DISPATCHED, worker=None, fraction=None, note=None, wait=None)
     snapshot = change.snapshot.with_row(offered)
     try:
         task = offers.build(snapshot, offered, tools.evaluate)
     except FactoryError as error:
-        return _fail(change, row, Failure(ErrorClass.INVALID_INPUT, str(error)), tools)
+        return _fail_for_good(change, row, Failure(ErrorClass.INVALID_INPUT, str(error)))
     return change.to(snapshot).plus(Offer(task))
 
 
@@ -195,10 +198,10 @@ def _progress(change: Change, row: StepExecution, fact: messages.StageProgress) 
     told = dataclasses.replace(
         row, status=StepStatus.RUNNING, worker=fact.worker, fraction=fact.fraction, note=fact.note or None
     )
-    return change.to(change.snapshot.with_row(told))
+    return change.plus(Ignored("duplicate")) if told == row else change.to(change.snapshot.with_row(told))
 
 
-def _complete(change: Change, row: StepExecution, fact: messages.StageCompleted, tools: Tools) -> Change:
+def _complete(change: Change, row: StepExecution, fact: messages.StageCompleted) -> Change:
     done = dataclasses.replace(
         row,
         status=StepStatus.COMPLETED,
@@ -207,43 +210,24 @@ def _complete(change: Change, row: StepExecution, fact: messages.StageCompleted,
         files=fact.files,
         summary=fact.summary,
         metrics=fact.metrics,
+        error_class=None,
+        error=None,
+        error_details={},
         fraction=None,
         note=None,
     )
     change = change.to(change.snapshot.with_row(done))
     if row.shard:
-        return _join(change, done, tools)
-    change = change.plus(*(Delivered(item) for item in endings.deliverables(change.snapshot, row.step)))
-    return advance(change, tools)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Failure:
-    """Why an attempt failed."""
-
-    error_class: ErrorClass
-    explanation: str
-    details: messages.Details = dataclasses.field(default_factory=dict)
-    after: float | None = None
-    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
-    worker: str | None = None
+        return joins.count(change, done)
+    return change.plus(*(Delivered(item) for item in endings.deliverables(change.snapshot, row.step)))
 
 
 def _fail(change: Change, row: StepExecution, failure: Failure, tools: Tools) -> Change:
     """Waits for another attempt, falls back to another stage, or fails the row for good."""
     step = change.snapshot.template.step(row.step)
     retry = step.retry or Retry()
-    told = dataclasses.replace(
-        row,
-        error_class=failure.error_class,
-        error=failure.explanation,
-        error_details=failure.details,
-        metrics=failure.metrics,
-        worker=failure.worker or row.worker,
-        fraction=None,
-        note=None,
-    )
-    detail = {"error_class": failure.error_class.value, "error": failure.explanation, "worker": failure.worker}
+    told = failures.noted(row, failure)
+    detail = {"error_class": failure.error_class.value, "error": told.error, "worker": failure.worker}
     if failure.error_class in retry.classes and row.retries + 1 < retry.attempts:
         wait = max(backoff.delay(retry, row.retries, tools.random()), failure.after or 0.0)
         waiting = dataclasses.replace(
@@ -254,63 +238,15 @@ def _fail(change: Change, row: StepExecution, failure: Failure, tools: Tools) ->
     if row.fallback < len(step.fallback):
         stage = step.fallback[row.fallback]
         recorded = Recorded("fallback", row.step, row.shard, row.attempt, detail={**detail, "stage": stage})
-        other = dataclasses.replace(told, stage=stage, fallback=row.fallback + 1, retries=0, attempt=row.attempt + 1)
+        other = dataclasses.replace(
+            told, stage=stage, fallback=row.fallback + 1, retries=0, attempt=row.attempt + 1, starts=()
+        )
         return _offer(change.plus(recorded), other, tools)
-    return _fail_for_good(change, step, dataclasses.replace(told, status=StepStatus.FAILED), tools)
+    return _fail_for_good(change, row, failure)
 
 
-def _fail_for_good(change: Change, step: Step, failed: StepExecution, tools: Tools) -> Change:
-    change = change.to(change.snapshot.with_row(failed))
-    if failed.shard:
-        return _join(change, failed, tools)
-    if step.optional:
-        return advance(change, tools)
-    return endings.end(change.plus(StepDied(failed)), ExecutionStatus.FAILED, f"step '{failed.step}' failed: {failed.error}")
-
-
-# --- Fan-out and join ------------------------------------------------------------------------------------------------
-
-
-def _open(change: Change, row: StepExecution, tools: Tools) -> Change:
-    """Opens a fan-out: one shard for each record, of which only a window is offered at a time."""
-    step = change.snapshot.template.step(row.step)
-    shards = sum(ref.records or 0 for ref in offers.shard_sources(change.snapshot, step))
-    parent = dataclasses.replace(row, status=StepStatus.RUNNING, shards=shards)
-    try:
-        # The tasks of all shards differ in a number only, so the first one tells whether they can be built.
-        if shards:
-            offers.build(change.snapshot.with_row(parent), dataclasses.replace(parent, shard=1), tools.evaluate)
-    except FactoryError as error:
-        return _fail(change, row, Failure(ErrorClass.INVALID_INPUT, str(error)), tools)
-    change = change.to(joins.opened(change.snapshot, parent))
-    if shards:
-        return joins.release(change.plus(OpenShards(parent)), step)
-    return _settle(change, step, tools)
-
-
-def _join(change: Change, shard: StepExecution, tools: Tools) -> Change:
-    """Counts a shard that is over; offers the next ones, or ends the step when it was the last."""
-    step = change.snapshot.template.step(shard.step)
-    change = change.to(joins.counted(change.snapshot, shard))
-    if change.snapshot.step(shard.step).status is not StepStatus.RUNNING:
-        return change
-    return _settle(joins.release(change, step), step, tools)
-
-
-def _settle(change: Change, step: Step, tools: Tools) -> Change:
-    outcome = joins.outcome(change.snapshot, step)
-    if outcome is None:
-        return change
-    parent = joins.summarised(change.snapshot, step.name)
-    if outcome is StepStatus.COMPLETED:
-        done = dataclasses.replace(parent, status=StepStatus.COMPLETED)
-        return advance(change.to(change.snapshot.with_row(done)), tools)
-    failed = dataclasses.replace(
-        parent,
-        status=StepStatus.FAILED,
-        error_class=ErrorClass.PERMANENT,
-        error=joins.explanation(change.snapshot, step),
-    )
-    return _fail_for_good(change.plus(CancelShards(step.name)), step, failed, tools)
-
-
+def _fail_for_good(change: Change, row: StepExecution, failure: Failure) -> Change:
+    if not row.shard:
+        return failures.fail_step(change, row, failure)
+    failed = dataclasses.replace(failures.noted(row, failure), status=StepStatus.FAILED)
+    return joins.count(change.to(change.snapshot.with_row(failed)), failed)

@@ -2,27 +2,65 @@
 
 import dataclasses
 
-from consumers.coordinator.effects import Change, ReleaseShards
+from consumers.coordinator import failures, offers
+from consumers.coordinator.effects import CancelShards, Change, OpenShards, ReleaseShards
+from consumers.coordinator.failures import Failure
 from consumers.coordinator.snapshot import Snapshot
+from contracts.errors import ErrorClass, FactoryError
 from contracts.executions import StepExecution
 from contracts.model import Scalar
 from contracts.states import StepStatus
 from contracts.templates import FanOut, Join, Step
 
+MOST_SHARDS = 100_000
+"""Shards are rows that one transaction inserts and every join counts."""
+
 _IN_FLIGHT = (StepStatus.DISPATCHED, StepStatus.RUNNING, StepStatus.WAITING, StepStatus.READY)
 
 
-def opened(snapshot: Snapshot, parent: StepExecution) -> Snapshot:
-    """The snapshot with a fan-out whose shards are all pending."""
+def begin(change: Change, row: StepExecution, evaluate: offers.Evaluate) -> Change:
+    """Opens a fan-out: one shard for each record. It fails if the tasks of its shards cannot be built."""
+    step = change.snapshot.template.step(row.step)
+    shards = sum(ref.records or 0 for ref in offers.shard_sources(change.snapshot, step))
+    parent = dataclasses.replace(row, status=StepStatus.RUNNING, shards=shards)
+    try:
+        _check(change.snapshot.with_row(parent), step, parent, evaluate)
+    except FactoryError as error:
+        return failures.fail_step(change, row, Failure(ErrorClass.INVALID_INPUT, str(error)))
+    change = change.to(_opened(change.snapshot, parent))
+    if shards:
+        change = change.plus(OpenShards(parent))
+    return _settled(_released(change, step), step)
+
+
+def count(change: Change, shard: StepExecution) -> Change:
+    """Counts a shard that is over; offers the next ones, or ends the step when nothing more can change its outcome."""
+    step = change.snapshot.template.step(shard.step)
+    if change.snapshot.step(shard.step).status is not StepStatus.RUNNING:
+        return change
+    return _settled(_released(change.to(_summed(change.snapshot, shard)), step), step)
+
+
+def _check(snapshot: Snapshot, step: Step, parent: StepExecution, evaluate: offers.Evaluate) -> None:
+    """Raises FactoryError unless every shard's task can be built.
+
+    Tasks over the same document differ in numbers only, so that the last record of each has the longest of them.
+    """
+    if (parent.shards or 0) > MOST_SHARDS:
+        raise FactoryError(f"step '{step.name}' has {parent.shards} records; the limit of a fan-out is {MOST_SHARDS}, so split them")
+    for shard in offers.last_shards(snapshot, step):
+        offers.build(snapshot, dataclasses.replace(parent, shard=shard), evaluate)
+
+
+def _opened(snapshot: Snapshot, parent: StepExecution) -> Snapshot:
     shards = {StepStatus.PENDING: parent.shards or 0}
     return dataclasses.replace(snapshot, counts={**snapshot.counts, parent.step: shards}).with_row(parent)
 
 
-def release(change: Change, step: Step) -> Change:
+def _released(change: Change, step: Step) -> Change:
     """Offers as many pending shards as the window has room for."""
     snapshot = change.snapshot
-    window = _fan_out(step).window
-    room = window - snapshot.shards(step.name, *_IN_FLIGHT)
+    room = _fan_out(step).window - snapshot.shards(step.name, *_IN_FLIGHT)
     number = min(room, snapshot.shards(step.name, StepStatus.PENDING))
     if number <= 0:
         return change
@@ -30,11 +68,11 @@ def release(change: Change, step: Step) -> Change:
     return change.to(moved).plus(ReleaseShards(step.name, number))
 
 
-def counted(snapshot: Snapshot, shard: StepExecution) -> Snapshot:
+def _summed(snapshot: Snapshot, shard: StepExecution) -> Snapshot:
     """The snapshot with the numbers of a completed shard's summary added to those of its step."""
-    parent = snapshot.step(shard.step)
-    if shard.status is not StepStatus.COMPLETED or parent.status is not StepStatus.RUNNING:
+    if shard.status is not StepStatus.COMPLETED:
         return snapshot
+    parent = snapshot.step(shard.step)
     sums: dict[str, Scalar] = dict(parent.summary)
     for key, value in shard.summary.items():
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -43,7 +81,19 @@ def counted(snapshot: Snapshot, shard: StepExecution) -> Snapshot:
     return snapshot.with_row(dataclasses.replace(parent, summary=sums))
 
 
-def outcome(snapshot: Snapshot, step: Step) -> StepStatus | None:
+def _settled(change: Change, step: Step) -> Change:
+    outcome = _outcome(change.snapshot, step)
+    if outcome is None:
+        return change
+    parent = _summarised(change.snapshot, step.name)
+    if outcome is StepStatus.COMPLETED:
+        return change.to(change.snapshot.with_row(dataclasses.replace(parent, status=outcome)))
+    failure = Failure(ErrorClass.PERMANENT, _explanation(change.snapshot, step))
+    cancelled = change.to(change.snapshot.with_shards_cancelled(step.name)).plus(CancelShards(step.name))
+    return failures.fail_step(cancelled, parent, failure)
+
+
+def _outcome(snapshot: Snapshot, step: Step) -> StepStatus | None:
     """How the join ends: not before every shard is over, unless too many have failed already."""
     shards = snapshot.step(step.name).shards or 0
     needed = _join(step).needed(shards)
@@ -54,7 +104,7 @@ def outcome(snapshot: Snapshot, step: Step) -> StepStatus | None:
     return StepStatus.FAILED if shards - failed < needed else None
 
 
-def summarised(snapshot: Snapshot, name: str) -> StepExecution:
+def _summarised(snapshot: Snapshot, name: str) -> StepExecution:
     """The row of a step with the counts of its shards in its summary."""
     parent = snapshot.step(name)
     counts = {
@@ -65,8 +115,7 @@ def summarised(snapshot: Snapshot, name: str) -> StepExecution:
     return dataclasses.replace(parent, summary={**parent.summary, **counts})
 
 
-def explanation(snapshot: Snapshot, step: Step) -> str:
-    """Why the join failed."""
+def _explanation(snapshot: Snapshot, step: Step) -> str:
     shards = snapshot.step(step.name).shards or 0
     failed = snapshot.shards(step.name, StepStatus.FAILED, StepStatus.CANCELLED)
     return f"{failed} of {shards} shards failed; the join needs {_join(step).needed(shards)} to complete"

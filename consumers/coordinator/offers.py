@@ -1,9 +1,13 @@
 """What a task says, derived from the snapshot alone, so that it can be derived again whenever it is published again."""
 
+import itertools
 from collections.abc import Callable, Mapping
+
+import pydantic
 
 from consumers.coordinator.snapshot import Snapshot
 from contracts import messages
+from contracts.errors import FactoryError
 from contracts.executions import StepExecution
 from contracts.messages import Inputs, Json, ShardInput, StageTask, TaskContext
 from contracts.refs import DataRef
@@ -70,8 +74,15 @@ def references(snapshot: Snapshot, step: Step) -> Inputs:
 def _reference(snapshot: Snapshot, source: str) -> DataRef | None:
     if source.startswith(PARAMETER_INPUT):
         value = snapshot.execution.parameters.get(source.removeprefix(PARAMETER_INPUT))
-        return None if value is None else DataRef.model_validate(value)
+        return None if value is None else _document(source, value)
     return snapshot.step(source).output
+
+
+def _document(source: str, value: Json) -> DataRef:
+    try:
+        return DataRef.model_validate(value)
+    except pydantic.ValidationError as error:
+        raise FactoryError(f"{source} is no reference of a stored document: {messages.explain(error)}") from error
 
 
 def needs_preparing(snapshot: Snapshot, step: Step) -> bool:
@@ -91,6 +102,12 @@ def shard_sources(snapshot: Snapshot, step: Step) -> list[DataRef]:
         return []
     rows = [snapshot.step(name) for name in step.fan_out.over]
     return [row.output for row in rows if row.status is StepStatus.COMPLETED and row.output is not None]
+
+
+def last_shards(snapshot: Snapshot, step: Step) -> list[int]:
+    """The shards that have the last record of each of these documents."""
+    ends = itertools.accumulate(ref.records or 0 for ref in shard_sources(snapshot, step))
+    return sorted(set(ends) - {0})
 
 
 def shard_input(snapshot: Snapshot, step: Step, shard: int) -> ShardInput:

@@ -45,6 +45,21 @@ class Snapshot:
             self, counts={**self.counts, step: _moved(self.counts.get(step, {}), old, new, number)}
         )
 
+    def with_shards_cancelled(self, step: str) -> "Snapshot":
+        """This snapshot with every shard of a step cancelled that is not over, the unloaded ones as counts."""
+        rows = {
+            place: dataclasses.replace(row, status=StepStatus.CANCELLED)
+            if row.step == step and row.shard and row.status not in STEP_OVER
+            else row
+            for place, row in self.rows.items()
+        }
+        counts = self.counts
+        if step in counts:
+            over = {status: number for status, number in counts[step].items() if status in STEP_OVER}
+            left = sum(counts[step].values()) - sum(over.values())
+            counts = {**counts, step: {**over, StepStatus.CANCELLED: over.get(StepStatus.CANCELLED, 0) + left}}
+        return dataclasses.replace(self, rows=rows, counts=counts)
+
     def with_status(self, status: ExecutionStatus, explanation: str = "") -> "Snapshot":
         """This snapshot with another status of the execution."""
         execution = dataclasses.replace(

@@ -204,7 +204,7 @@ async def test_a_damaged_template_stops_its_own_executions_only(factory: Factory
         await factory.fetch("UPDATE pipeline_steps SET depends_on = '{nowhere}' WHERE template = 'damaged'")
         coordinator.kill()
         # Templates are read once, so the damage shows when a coordinator starts.
-        factory.coordinator(FACTORY_SLOTS="2")
+        factory.coordinator(FACTORY_SLOTS="8")
         sound = await client.submit("sound")
         finished = {m.submit_key: m for m in await client.answered(messages.ExecutionFinished, 2)}
 
