@@ -31,7 +31,7 @@ class Analyst(Protocol):
         ...
 
     async def rank(self, topic: Topic, documents: Sequence[str]) -> list[float]:
-        """A score between 0 and 1 of each short document (a title with its tags) for the topic, by words and by meaning."""
+        """A score of each short document (a title with its tags) for the topic, by words and meaning, from 0 to 1."""
         ...
 
     async def categorise(self, texts: Sequence[str]) -> list[str]:

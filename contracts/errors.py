@@ -1,4 +1,4 @@
-"""What can go wrong, in closed sets: classes of step failure, reasons of rejection, and the exceptions that carry them."""
+"""What can go wrong, in closed sets: classes of failure, reasons of rejection, and exceptions that carry them."""
 
 import enum
 

@@ -5,28 +5,25 @@ A message names work and documents; it never carries the documents. It is JSON o
 header ``traceparent`` carries the trace.
 """
 
-import json
-import re
 from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
 import pydantic
 
 from contracts import refs
-from contracts.errors import ErrorClass, MessageError, Reason
-from contracts.model import Model, Scalar, Summary
+from contracts.errors import ErrorClass, Reason
+from contracts.model import Model, Summary
 from contracts.states import ExecutionStatus, StepStatus
 from contracts.tiers import OptimiseFor, Quality, Tier
-
-LIMIT = 32 * 1024
-"""No message is larger than this many bytes."""
 
 INPUTS_LIMIT = 16 * 1024
 """Inputs that take more than this in a task are replaced by one manifest object."""
 
 Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 ShortText = Annotated[str, pydantic.StringConstraints(max_length=2000)]
-Details = Annotated[dict[str, Annotated[str, pydantic.StringConstraints(max_length=2048)]], pydantic.Field(max_length=8)]
+Details = Annotated[
+    dict[str, Annotated[str, pydantic.StringConstraints(max_length=2048)]], pydantic.Field(max_length=8)
+]
 Key = Annotated[str, pydantic.StringConstraints(min_length=1, max_length=200)]
 Json = pydantic.JsonValue
 
@@ -51,7 +48,7 @@ class SubmitJob(Message):
     client: Key
     template: Name
     template_version: Annotated[int, pydantic.Field(ge=1)] | None = None
-    parameters: dict[str, Json] = {}
+    parameters: dict[str, Json] = pydantic.Field(default_factory=dict)
     quality: Quality = Quality.STANDARD
     optimise_for: OptimiseFor = OptimiseFor.BALANCE
     urgency: Annotated[int, pydantic.Field(ge=0, le=9)] = 5
@@ -151,7 +148,7 @@ class ShardFailure(Model):
     shard: int
     error_class: ErrorClass
     explanation: ShortText
-    details: Details = {}
+    details: Details = pydantic.Field(default_factory=dict)
 
 
 class Joined(Model):
@@ -176,7 +173,7 @@ TaskInput = refs.DataRef | Joined
 class Inputs(Model):
     """What a task reads, by the name of the field in its stage's input model."""
 
-    fields: dict[Name, TaskInput] = {}
+    fields: dict[Name, TaskInput] = pydantic.Field(default_factory=dict)
 
 
 class StageTask(TaskMessage):
@@ -188,7 +185,7 @@ class StageTask(TaskMessage):
 
     stage: Name
     context: TaskContext
-    parameters: dict[str, Json] = {}
+    parameters: dict[str, Json] = pydantic.Field(default_factory=dict)
     inputs: Inputs = Inputs()
     manifest: refs.DataRef | None = None
     shard_input: ShardInput | None = None
@@ -216,9 +213,9 @@ class StageCompleted(TaskMessage):
 
     worker: Key
     output: refs.DataRef
-    files: Annotated[dict[Name, refs.DataRef], pydantic.Field(max_length=16)] = {}
-    summary: Summary = {}
-    metrics: dict[Name, float] = {}
+    files: Annotated[dict[Name, refs.DataRef], pydantic.Field(max_length=16)] = pydantic.Field(default_factory=dict)
+    summary: Summary = pydantic.Field(default_factory=dict)
+    metrics: dict[Name, float] = pydantic.Field(default_factory=dict)
 
 
 class StageFailed(TaskMessage):
@@ -227,9 +224,9 @@ class StageFailed(TaskMessage):
     worker: Key
     error_class: ErrorClass
     explanation: ShortText
-    details: Details = {}
+    details: Details = pydantic.Field(default_factory=dict)
     after: Annotated[float, pydantic.Field(ge=0, le=86400)] | None = None
-    metrics: dict[Name, float] = {}
+    metrics: dict[Name, float] = pydantic.Field(default_factory=dict)
 
 
 class WorkerHeartbeat(Message):
@@ -284,91 +281,10 @@ class ExecutionProgressed(Message):
     execution_id: UUID
     client: Key
     status: ExecutionStatus
-    steps: dict[Name, StepState] = {}
+    steps: dict[Name, StepState] = pydantic.Field(default_factory=dict)
 
 
 class Probe(Message):
     """Published and rejected by a starting coordinator, to see that rejected messages arrive in ``dead-letters``."""
 
     nonce: Key
-
-
-ALL: dict[str, type[Message]] = {
-    model.__name__: model
-    for model in (
-        SubmitJob,
-        CancelExecution,
-        JobAccepted,
-        JobRejected,
-        ExecutionFinished,
-        StageTask,
-        StageAccepted,
-        StageProgress,
-        StageCompleted,
-        StageFailed,
-        WorkerHeartbeat,
-        CancelWork,
-        DrainWorker,
-        ControlSnapshot,
-        ExecutionProgressed,
-        Probe,
-    )
-}
-
-
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-"""U+0000 as JSON writes it. Postgres stores it neither in text nor in jsonb."""
-
-
-def encode(message: Message) -> bytes:
-    """The message as JSON; raises MessageError if it is over the limit, so that nothing oversized is ever published."""
-    body = message.model_dump_json(exclude_none=True).encode()
-    if len(body) > LIMIT:
-        raise MessageError(Reason.TOO_LARGE, f"{type(message).__name__} has {len(body)} bytes; the limit is {LIMIT}")
-    return body
-
-
-def decode(type_name: str | None, body: bytes) -> Message:
-    """The message that the body holds; raises MessageError naming the field, the value and the remedy."""
-    model = ALL.get(type_name or "")
-    if model is None:
-        known = ", ".join(ALL)
-        raise MessageError(Reason.UNKNOWN_TYPE, f"property 'type' is {type_name!r}; set it to one of {known}")
-    if len(body) > LIMIT:
-        raise MessageError(
-            Reason.TOO_LARGE,
-            f"the body has {len(body)} bytes and the limit is {LIMIT}; store large parameters as an object and send its reference",
-        )
-    if _NUL.search(body):
-        raise MessageError(Reason.INVALID_MESSAGE, f"{type_name} holds the character U+0000, which no text needs; remove it")
-    try:
-        return model.model_validate_json(body)
-    except pydantic.ValidationError as error:
-        raise _refusal(type_name or "", body, error) from error
-
-
-def _refusal(type_name: str, body: bytes, error: pydantic.ValidationError) -> MessageError:
-    version = _version(body)
-    if version is not None and version != 1:
-        return MessageError(Reason.UNKNOWN_VERSION, f"{type_name} has version {version!r}; this reader knows version 1")
-    return MessageError(Reason.INVALID_MESSAGE, f"{type_name}: {explain(error)}")
-
-
-def _version(body: bytes) -> Scalar | None:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    version = document.get("version") if isinstance(document, dict) else None
-    return version if isinstance(version, bool | int | float | str) else None
-
-
-def explain(error: pydantic.ValidationError) -> str:
-    """The first five problems of a value as one line: field, value, what is expected."""
-    parts = []
-    for problem in error.errors(include_url=False)[:5]:
-        field = ".".join(str(part) for part in problem["loc"]) or "body"
-        value = repr(problem["input"])
-        shown = value if len(value) <= 80 else value[:77] + "..."
-        parts.append(f"field '{field}' is {shown}: {problem['msg']}")
-    return "; ".join(parts)[:1900]

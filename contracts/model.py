@@ -6,7 +6,8 @@ import pydantic
 class Model(pydantic.BaseModel):
     """An immutable value that refuses fields it does not know."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    # JSON knows no NaN and no infinity: what is written as null could not be read again.
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 Scalar = bool | int | float | str
@@ -33,3 +34,14 @@ def record_count(artifact: Artifact) -> int | None:
     """How many records the artifact holds, or None if it is not a list of records."""
     records = getattr(artifact, "records", None)
     return len(records) if isinstance(records, list | tuple) else None
+
+
+def explain(error: pydantic.ValidationError) -> str:
+    """The first five problems of a value as one line: field, value, what is expected."""
+    parts = []
+    for problem in error.errors(include_url=False)[:5]:
+        field = ".".join(str(part) for part in problem["loc"]) or "body"
+        value = repr(problem["input"])
+        shown = value if len(value) <= 80 else value[:77] + "..."
+        parts.append(f"field '{field}' is {shown}: {problem['msg']}")
+    return "; ".join(parts)[:1900]

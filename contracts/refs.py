@@ -37,8 +37,9 @@ class DataRef(Model):
         return self
 
 
-def inline(document: bytes, *, content_type: str = "application/json", schema: str | None = None,
-           records: int | None = None) -> DataRef:  # fmt: skip
+def inline(
+    document: bytes, *, content_type: str = "application/json", schema: str | None = None, records: int | None = None
+) -> DataRef:
     """A reference that carries the document itself, which must be UTF-8 text of at most 4 KiB."""
     if len(document) > INLINE_LIMIT:
         raise ValueError(f"a document of {len(document)} bytes is too large to travel inline (limit {INLINE_LIMIT})")

@@ -17,10 +17,14 @@ def plugins() -> dict[str, types.ModuleType]:
         try:
             module = entry.load()
         except Exception as error:
-            raise FactoryError(f"stage '{entry.name}' ({entry.value}) cannot be loaded: {error}; mend or uninstall it") from error
+            raise FactoryError(
+                f"stage '{entry.name}' ({entry.value}) cannot be loaded: {error}; mend or uninstall it"
+            ) from error
         spec = getattr(module, "SPEC", None)
         if not isinstance(spec, stages.StageSpec) or not callable(getattr(module, "run", None)):
-            raise FactoryError(f"stage '{entry.name}': module {entry.value} needs SPEC, a StageSpec, and a function run")
+            raise FactoryError(
+                f"stage '{entry.name}': module {entry.value} needs SPEC, a StageSpec, and a function run"
+            )
         found[spec.name] = module
     return found
 

@@ -5,7 +5,7 @@ import dataclasses
 import pydantic
 from pydantic import json_schema
 
-from contracts import artifacts, intelligence, messages, model, refs, templates, topology
+from contracts import artifacts, encoding, intelligence, messages, model, refs, templates, topology
 from contracts.messages import Json
 from contracts.tiers import Tier
 
@@ -123,7 +123,7 @@ def models() -> dict[str, type[model.Model]]:
     documents = [found for found in vars(artifacts).values() if isinstance(found, type)]
     inputs = [spec.input for spec in intelligence.STAGES]
     named: list[type[model.Model]] = [
-        *messages.ALL.values(),
+        *encoding.ALL.values(),
         *_SHARED,
         *(found for found in documents if issubclass(found, model.Artifact) and found is not model.Artifact),
         *inputs,
@@ -160,7 +160,7 @@ def _sorted_within(value: Json) -> Json:
 def asyncapi() -> Document:
     """The AsyncAPI 3.0 document: every channel, who sends and receives what on it, and every message."""
     _, schemas = json_schema.models_json_schema(
-        [(found, "validation") for found in messages.ALL.values()], ref_template="#/components/schemas/{model}"
+        [(found, "validation") for found in encoding.ALL.values()], ref_template="#/components/schemas/{model}"
     )
     return {
         "asyncapi": "3.0.0",
@@ -168,7 +168,7 @@ def asyncapi() -> Document:
             "title": "AI Factory",
             "version": "1",
             "description": "Jobs, tasks and events on RabbitMQ. Bodies are JSON of at most "
-            f"{messages.LIMIT} bytes and name documents in the object store; they never carry them. Operations are "
+            f"{encoding.LIMIT} bytes and name documents in the object store; they never carry them. Operations are "
             "named by who does them: client, coordinator or worker.",
         },
         "defaultContentType": "application/json",
@@ -176,7 +176,7 @@ def asyncapi() -> Document:
         "channels": {channel.name: _channel(channel) for channel in CHANNELS},
         "operations": {operation.name: _operation(operation) for operation in OPERATIONS},
         "components": {
-            "messages": {name: _message(name, found) for name, found in messages.ALL.items()},
+            "messages": {name: _message(name, found) for name, found in encoding.ALL.items()},
             "schemas": _sorted_sets(schemas["$defs"]),
         },
     }

@@ -11,6 +11,8 @@ from contracts.analysis import Analyst
 A = TypeVar("A")
 R = TypeVar("R")
 
+DEFAULT_RETRY = templates.Retry()
+
 SHORT_SECONDS = 60.0
 """Workers buffer tasks of stages whose time-out is at most this; of slower ones they fetch only what they can start."""
 
@@ -30,7 +32,7 @@ class StageSpec:
     version: str = "1"
     timeout: float = 60.0
     typical_seconds: float = 1.0
-    retry: templates.Retry = templates.Retry()
+    retry: templates.Retry = DEFAULT_RETRY
     formats: tuple[str, ...] = ()
 
 
@@ -83,7 +85,7 @@ class StageContext(Protocol):
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every run of the same step and shard in the same epoch: hand it to services that charge or send."""
+        """The same for every run of a step or shard in one epoch: hand it to services that charge or send."""
         ...
 
     def now(self) -> datetime.datetime:
@@ -109,8 +111,8 @@ class StageContext(Protocol):
     async def isolated(self, function: Callable[[A], R], argument: A) -> R:
         """The result of a pure module-level function run in a child process with limits on CPU time and memory.
 
-        Raises PermanentError when the child exceeds a limit or crashes, TransientError when somebody else killed it or it
-        cannot be started; the worker is not harmed.
+        Raises PermanentError when the child exceeds a limit or crashes, TransientError when somebody else killed it or
+        it cannot be started; the worker is not harmed.
         """
         ...
 

@@ -16,7 +16,7 @@ class ExecutionStatus(enum.StrEnum):
 
 
 class StepStatus(enum.StrEnum):
-    """Where a step or a shard stands; a retry waits in ``waiting``, a step whose inputs are being gathered in ``ready``."""
+    """Where a step or a shard stands; ``ready`` while its inputs are gathered, ``waiting`` before another attempt."""
 
     PENDING = "pending"
     READY = "ready"

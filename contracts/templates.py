@@ -8,8 +8,8 @@ import pydantic
 
 from contracts import refs
 from contracts.errors import ErrorClass, TemplateError
-from contracts.messages import Json, Name, explain
-from contracts.model import Model
+from contracts.messages import Json, Name
+from contracts.model import Model, explain
 from contracts.tiers import Tier
 
 LONGEST_TIMEOUT = 20 * 60.0
@@ -63,9 +63,9 @@ class FanOut(Model):
 class Step(Model):
     """A node of the graph.
 
-    ``inputs`` maps a field of the stage's input model to the step whose output fills it, or to ``parameters.NAME`` for a
-    parameter that is a document. ``parameters`` maps a field to a CEL expression. ``when`` is a CEL condition: where it
-    is false the step is skipped. ``cost`` is a CEL expression: the estimate that fair admission counts with.
+    ``inputs`` maps a field of the stage's input model to the step whose output fills it, or to ``parameters.NAME`` for
+    a parameter that is a document. ``parameters`` maps a field to a CEL expression. ``when`` is a CEL condition: where
+    it is false the step is skipped. ``cost`` is a CEL expression: the estimate that fair admission counts with.
     ``deliver`` lists the formats of this step's output that are handed to the client.
     """
 
@@ -73,8 +73,8 @@ class Step(Model):
     stage: Name
     depends_on: tuple[Name, ...] = ()
     when: Expression | None = None
-    inputs: dict[Name, str] = {}
-    parameters: dict[Name, Expression] = {}
+    inputs: dict[Name, str] = pydantic.Field(default_factory=dict)
+    parameters: dict[Name, Expression] = pydantic.Field(default_factory=dict)
     retry: Retry | None = None
     timeout: Annotated[float, pydantic.Field(gt=0)] | None = None
     fallback: tuple[Name, ...] = ()
@@ -105,6 +105,18 @@ class Parameter(Model):
     visible_to: frozenset[Tier] = frozenset(Tier)
     editable_by: frozenset[Tier] = frozenset(Tier)
 
+    @pydantic.model_validator(mode="after")
+    def _is_usable(self) -> Self:
+        try:
+            re.compile(self.pattern or "")
+        except re.error as error:
+            raise ValueError(f"pattern '{self.pattern}' is no regular expression: {error}") from error
+        # The default of a document may name a packaged dataset, which applying the template stores and refers to.
+        checked = self.default is not None and self.type != "document"
+        if checked and (problems := check(self, self.default)):
+            raise ValueError(f"default of parameter '{self.name}' is {self.default!r:.80}; {problems[0]}")
+        return self
+
 
 class Template(Model):
     """A versioned graph of steps with the parameters that a job may set."""
@@ -120,6 +132,8 @@ class Template(Model):
     @pydantic.model_validator(mode="after")
     def _is_a_graph(self) -> Self:
         problems = [*_unknown_names(self), *_limits(self)]
+        if not problems:
+            problems = _fan_outs(self)
         if not problems and not order(self):
             problems.append("steps depend on each other in a circle; remove one of their depends_on")
         if problems:
@@ -137,7 +151,9 @@ class Template(Model):
 def _unknown_names(template: Template) -> list[str]:
     names = [step.name for step in template.steps]
     parameters = {parameter.name: parameter for parameter in template.parameters}
-    problems = [f"step '{name}' is defined twice; rename one" for name in sorted({n for n in names if names.count(n) > 1})]
+    problems = [
+        f"step '{name}' is defined twice; rename one" for name in sorted({n for n in names if names.count(n) > 1})
+    ]
     for step in template.steps:
         problems += [
             f"step '{step.name}': depends_on names '{name}', which is no step of this template"
@@ -152,17 +168,40 @@ def _unknown_names(template: Template) -> list[str]:
             if source.startswith(PARAMETER_INPUT):
                 parameter = parameters.get(source.removeprefix(PARAMETER_INPUT))
                 if parameter is None or parameter.type != "document":
-                    problems.append(f"step '{step.name}': inputs.{field} is '{source}'; declare that parameter with type document")
+                    problems.append(
+                        f"step '{step.name}': inputs.{field} is '{source}'; declare that parameter with type document"
+                    )
     return problems
 
 
 def _limits(template: Template) -> list[str]:
     return [
-        f"step '{step.name}': timeout is {step.timeout:g} s and the limit is {LONGEST_TIMEOUT:g} s, because the broker takes a "
-        "delivery back after 30 minutes; split the work with fan_out"
+        f"step '{step.name}': timeout is {step.timeout:g} s and the limit is {LONGEST_TIMEOUT:g} s, because the "
+        "broker takes a delivery back after 30 minutes; split the work with fan_out"
         for step in template.steps
         if step.timeout is not None and step.timeout > LONGEST_TIMEOUT
     ]
+
+
+def _fan_outs(template: Template) -> list[str]:
+    problems: list[str] = []
+    for step in template.steps:
+        if step.fan_out is None:
+            continue
+        problems += [
+            f"step '{step.name}': fan_out.over names '{name}', which is fanned out itself and has no document; "
+            "put a step between them that gathers its outputs"
+            for name in step.fan_out.over
+            if template.step(name).fan_out
+        ]
+        if step.deliver:
+            problems.append(
+                f"step '{step.name}': deliver is {list(step.deliver)}, but a step that is fanned out has no document; "
+                "deliver that of a step after it"
+            )
+        if step.fan_out.join.policy == "percentage" and step.fan_out.join.value > 100:
+            problems.append(f"step '{step.name}': fan_out.join.value is {step.fan_out.join.value:g}; give at most 100")
+    return problems
 
 
 def order(template: Template) -> tuple[str, ...]:
@@ -199,11 +238,15 @@ def resolve(template: Template, tier: Tier, given: Mapping[str, Json]) -> dict[s
         if name in given:
             if tier not in parameter.editable_by:
                 allowed = ", ".join(sorted(parameter.editable_by))
-                problems.append(f"parameter '{name}' cannot be set by tier {tier}; leave it out, or use one of: {allowed}")
-            problems += [f"parameter '{name}' is {given[name]!r:.80}; {problem}" for problem in check(parameter, given[name])]
+                problems.append(
+                    f"parameter '{name}' cannot be set by tier {tier}; leave it out, or use one of: {allowed}"
+                )
+            problems += [
+                f"parameter '{name}' is {given[name]!r:.80}; {problem}" for problem in check(parameter, given[name])
+            ]
             resolved[name] = given[name]
         elif parameter.required:
-            problems.append(f"parameter '{name}' is missing; give a {parameter.type}")
+            problems.append(f"parameter '{name}' is missing; it is of type {parameter.type}")
         else:
             resolved[name] = parameter.default
     if problems:
@@ -223,9 +266,11 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 def check(parameter: Parameter, value: Json) -> list[str]:
     """What is wrong with a value for this parameter; empty if it fits."""
-    wrong_type = not isinstance(value, _TYPES[parameter.type]) or (isinstance(value, bool) and parameter.type != "boolean")
+    wrong_type = not isinstance(value, _TYPES[parameter.type]) or (
+        isinstance(value, bool) and parameter.type != "boolean"
+    )
     if wrong_type:
-        return [f"give a {parameter.type}"]
+        return [f"make it of type {parameter.type}"]
     if parameter.choices and value not in parameter.choices:
         return ["choose one of " + ", ".join(repr(choice) for choice in parameter.choices)]
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -74,13 +74,15 @@ def queues(stages: Iterable[str]) -> list[Queue]:
         Queue(DEAD_LETTERS, bindings=((DEAD, "#"),)),
         Queue(PROBE),
         Queue(HEARTBEATS, kind="classic"),
-        # The age of a stream's history is an argument because clients read it from an offset, whatever the policies are.
+        # How long a stream keeps its history is an argument, because readers count on it whatever the policies are.
         Queue(CONTROL, kind="stream", arguments=(("x-max-age", f"{CONTROL_HISTORY_SECONDS}s"),)),
     ]
     for tier in Tier:
         found.append(Queue(jobs_queue(tier), bindings=((JOBS, job_key(tier)),)))
         found.append(Queue(events_queue(tier), bindings=((EVENTS, event_key(tier)),)))
-        found += [Queue(stage_queue(name, tier), bindings=((STAGES, stage_queue(name, tier)),)) for name in sorted(stages)]
+        found += [
+            Queue(stage_queue(name, tier), bindings=((STAGES, stage_queue(name, tier)),)) for name in sorted(stages)
+        ]
     return found
 
 
@@ -91,4 +93,4 @@ POLICY_DEFINITION: dict[str, str | int] = {
     "overflow": "reject-publish",
     "delivery-limit": DELIVERY_LIMIT,
 }
-"""At-least-once dead-lettering needs a quorum queue, reject-publish and a dead-letter exchange (RabbitMQ, quorum queues)."""
+"""At-least-once dead-lettering needs a quorum queue, reject-publish and a dead-letter exchange (RabbitMQ manual)."""

@@ -28,7 +28,6 @@ Properties = pamqp.commands.Basic.Properties
 PERSISTENT, TRANSIENT = 2, 1
 
 
-
 Handler = Callable[[Delivery], None]
 
 
@@ -57,8 +56,8 @@ class Publisher:
     ) -> None:
         """Returns when the broker has taken responsibility for the message.
 
-        Raises UnroutableError if it is mandatory and no queue takes it, BrokerError if the broker refuses it or does not
-        answer within ``timeout`` seconds: then nobody knows whether it was taken, and it must be published again.
+        Raises UnroutableError if it is mandatory and no queue takes it, BrokerError if the broker refuses it or does
+        not answer within ``timeout`` seconds: then nobody knows whether it was taken, and it is published again.
         """
         sent: dict[str, Any] = dict(headers or {})
         if traceparent is not None:
@@ -215,7 +214,7 @@ class Connection:
         return consumer
 
     async def inspect(self, queue: str) -> tuple[int, int]:
-        """How many messages wait in a queue, and how many consumers it has. Raises NotFoundError where it is missing."""
+        """How many messages wait in a queue and how many consumers it has; raises NotFoundError where it is missing."""
         channel = self._connection.channel(publisher_confirms=False)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):

@@ -10,7 +10,11 @@ import aiormq.abc
 from contracts.errors import FactoryError
 
 LOST = (
-    aiormq.exceptions.AMQPError, aiormq.exceptions.ChannelInvalidStateError, ConnectionError, OSError, TimeoutError,
+    aiormq.exceptions.AMQPError,
+    aiormq.exceptions.ChannelInvalidStateError,
+    ConnectionError,
+    OSError,
+    TimeoutError,
 )
 """What aiormq and the network raise when a connection or a channel is gone."""
 
@@ -58,7 +62,7 @@ class Delivery:
         return trace if isinstance(trace, str) else None
 
     async def ack(self) -> None:
-        """Done: the broker forgets the message. Raises BrokerError if the channel is gone; it is then delivered again."""
+        """Done: the broker forgets the message. Raises BrokerError if the channel is gone: it is delivered again."""
         await _settled(self.channel.basic_ack(self.tag, wait=False))
 
     async def reject(self) -> None:

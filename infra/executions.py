@@ -1,5 +1,6 @@
 """Executions and their steps in Postgres: read under lock, written under guard."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -90,9 +91,7 @@ async def release_shards(connection: database.Connection, parent: StepExecution,
 
 async def cancel_shards(connection: database.Connection, steps: Sequence[tuple[UUID, str, int]]) -> None:
     """Cancels every shard of these steps that is not over, each step given as execution, step and epoch."""
-    await connection.execute(
-        SQL["cancel_shards"], [s[0] for s in steps], [s[1] for s in steps], [s[2] for s in steps]
-    )
+    await connection.execute(SQL["cancel_shards"], [s[0] for s in steps], [s[1] for s in steps], [s[2] for s in steps])
 
 
 async def update_steps(connection: database.Connection, changes: Sequence[tuple[StepExecution, StepExecution]]) -> None:
@@ -126,8 +125,8 @@ def _values(olds: Sequence[StepExecution], news: Sequence[StepExecution]) -> lis
         [n.retries for n in news],
         [n.fallback for n in news],
         [n.worker for n in news],
-        # An array of arrays would be one array of two dimensions to Postgres; names of workers have no blanks.
-        [" ".join(n.starts) for n in news],
+        # An array of arrays would be one array of two dimensions to Postgres.
+        [json.dumps(n.starts) for n in news],
         [n.shards for n in news],
         [None if n.inputs is None else n.inputs.model_dump(mode="json", exclude_none=True) for n in news],
         [_document(n.manifest) for n in news],
@@ -176,8 +175,9 @@ async def insert_deliverables(
 
 
 async def insert_timeline(
-    connection: database.Connection, facts: Sequence[tuple[UUID, str, str | None, int | None, int | None, str, Mapping[str, object]]]
-) -> None:  # fmt: skip
+    connection: database.Connection,
+    facts: Sequence[tuple[UUID, str, str | None, int | None, int | None, str, Mapping[str, object]]],
+) -> None:
     """Appends facts: execution, kind, step, shard, attempt, actor, detail."""
     await connection.execute(SQL["insert_timeline"], *([fact[i] for fact in facts] for i in range(7)))
 

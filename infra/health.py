@@ -34,7 +34,9 @@ async def serve(health: Health, port: int | None) -> AsyncIterator[None]:
         return web.json_response({"process": health.process})
 
     async def ready(_: web.Request) -> web.Response:
-        return web.json_response({"process": health.process, "faults": health.faults}, status=503 if health.faults else 200)
+        return web.json_response(
+            {"process": health.process, "faults": health.faults}, status=503 if health.faults else 200
+        )
 
     application = web.Application()
     application.add_routes([web.get("/health", alive), web.get("/ready", ready)])

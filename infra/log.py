@@ -29,4 +29,6 @@ def configure(process: str, level: str, form: str) -> None:
     )
     structlog.contextvars.bind_contextvars(process=process)
     # Libraries speak through the standard logging; what they warn of belongs into the same stream.
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s", force=True)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s", force=True
+    )

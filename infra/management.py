@@ -32,7 +32,9 @@ class Management:
                 if answer.status == 404:
                     return None
                 if answer.status >= 400:
-                    raise ManagementError(f"{method} {path} was answered {answer.status}: {(await answer.text())[:300]}")
+                    raise ManagementError(
+                        f"{method} {path} was answered {answer.status}: {(await answer.text())[:300]}"
+                    )
                 return await answer.json() if answer.content_type == "application/json" else None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ManagementError(f"the management API of FACTORY_AMQP_ADMIN_URL does not answer: {error!r}") from error
@@ -54,8 +56,8 @@ class Management:
     async def policy_problems(self, names: Iterable[str]) -> list[str]:
         """Which of these queues the factory's policy does not govern, and what does instead.
 
-        At most one policy governs a queue, the one of the highest priority whose pattern matches. It is worked out here,
-        because what the API says of each queue lags behind by seconds.
+        At most one policy governs a queue, the one of the highest priority whose pattern matches. It is worked out
+        here, because what the API says of each queue lags behind by seconds.
         """
         policies = await self._request("GET", f"policies/{self._vhost}") or []
         problems = []

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from uuid import UUID
 
-from contracts import messages
+from contracts import encoding, messages
 from infra import database, statements
 
 SQL = statements.load("outbox")
@@ -29,12 +29,18 @@ class Owed:
 
 
 def owed(
-    message: messages.Message, *, exchange: str = "", routing_key: str, correlation_id: str | None = None,
-    traceparent: str | None = None, mandatory: bool = True, execution_id: UUID | None = None,
-) -> Owed:  # fmt: skip
+    message: messages.Message,
+    *,
+    exchange: str = "",
+    routing_key: str,
+    correlation_id: str | None = None,
+    traceparent: str | None = None,
+    mandatory: bool = True,
+    execution_id: UUID | None = None,
+) -> Owed:
     """A message as an owed publish."""
     name = type(message).__name__
-    body = messages.encode(message)
+    body = encoding.encode(message)
     return Owed(exchange, routing_key, name, body, correlation_id, traceparent, mandatory, execution_id)
 
 

@@ -36,6 +36,7 @@ async def apply(connection: database.Connection, template: Template) -> tuple[Te
     The version that the template itself names does not count. Executions that run keep the version they started with.
     """
     async with connection.transaction():
+        await connection.execute(SQL["lock_template"], template.name)
         row = await connection.fetchrow(SQL["newest_version"], template.name)
         newest = None if row is None else row["version"]
         if newest is not None:
@@ -57,7 +58,13 @@ async def _stored(connection: database.Connection, name: str, version: int) -> T
 async def _insert(connection: database.Connection, new: Template) -> None:
     document = new.model_dump(mode="json")
     await connection.execute(
-        SQL["insert_template"], new.name, new.version, new.title, new.description, sorted(new.tiers), document["parameters"]
+        SQL["insert_template"],
+        new.name,
+        new.version,
+        new.title,
+        new.description,
+        sorted(new.tiers),
+        document["parameters"],
     )
     for position, step in enumerate(document["steps"]):
         await connection.execute(

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from contracts import errors, messages, topology
+from contracts import encoding, errors, messages, topology
 from contracts.tiers import Tier
 from infra import broker
 from infra.delivery import BrokerError, Delivery
@@ -141,7 +141,7 @@ class Client:
                 topology.JOBS,
                 routing_key,
                 type(request).__name__,
-                messages.encode(request),
+                encoding.encode(request),
                 correlation_id=correlation,
                 reply_to=session.replies,
                 user_id=session.user,
@@ -181,7 +181,7 @@ class Client:
         while True:
             delivery = await inbox.get()
             try:
-                self._take(delivery, messages.decode(delivery.type, delivery.body))
+                self._take(delivery, encoding.decode(delivery.type, delivery.body))
             except errors.MessageError as error:
                 log.warning("answer_not_understood", type=delivery.type, error=str(error))
             await delivery.ack()

@@ -99,12 +99,10 @@ async def _factory(
         await asyncio.shield(starting)
         yield
     finally:
+        say("the factory stays up; stop it with 'factory down'" if keep else "stopping the factory")
         # A start that is under way cannot be called off, and what comes up after the stop would stay.
         await asyncio.wait({starting})
-        if keep:
-            say("the factory stays up; stop it with 'factory down'")
-        else:
-            say("stopping the factory")
+        if not keep:
             await asyncio.to_thread(installation.stop, around.home)
 
 

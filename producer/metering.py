@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import UUID
 
-from contracts import messages, topology
+from contracts import encoding, messages, topology
 from contracts.errors import MessageError
 from infra.delivery import Delivery
 from producer import listening
@@ -53,7 +53,7 @@ class Meter:
     def hear(self, delivery: Delivery) -> None:
         """Counts a message if it is one of the factory's."""
         try:
-            message = messages.decode(delivery.type, delivery.body)
+            message = encoding.decode(delivery.type, delivery.body)
         except MessageError:
             return
         if isinstance(message, messages.SubmitJob):
@@ -73,7 +73,7 @@ class Meter:
         async with asyncio.timeout(seconds):
             await self._ended(accepted.execution_id).wait()
         tally = self._executions[accepted.execution_id]
-        for body in (self._jobs[accepted.submit_key], messages.encode(accepted), messages.encode(finished)):
+        for body in (self._jobs[accepted.submit_key], encoding.encode(accepted), encoding.encode(finished)):
             tally.add(body)
         return tally
 

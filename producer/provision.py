@@ -33,10 +33,12 @@ async def migrate(settings: Settings) -> list[str]:
 
 async def _database(settings: Settings) -> str:
     before, after = await migration.upgrade(settings.database_url)
-    async with database.connect(settings.database_url, application="factory migrate", size=1) as pool:
-        async with pool.acquire() as connection:
-            await templates.register(connection, registry.specs().values())
-            await jobs.save_service_user(connection, unquote(urlsplit(settings.amqp_url).username or "guest"))
+    async with (
+        database.connect(settings.database_url, application="factory migrate", size=1) as pool,
+        pool.acquire() as connection,
+    ):
+        await templates.register(connection, registry.specs().values())
+        await jobs.save_service_user(connection, unquote(urlsplit(settings.amqp_url).username or "guest"))
     return f"database at version {after}" + (" (unchanged)" if before == after else f", from {before or 'nothing'}")
 
 

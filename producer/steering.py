@@ -1,6 +1,6 @@
 """Commands about executions that run."""
 
-from contracts import messages, topology
+from contracts import encoding, messages, topology
 from contracts.tiers import Tier
 from infra import broker
 
@@ -16,6 +16,6 @@ async def cancel(url: str, command: messages.CancelExecution, tier: Tier) -> Non
             topology.JOBS,
             topology.job_key(tier),
             type(command).__name__,
-            messages.encode(command),
+            encoding.encode(command),
             user_id=connection.user,
         )

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import pydantic
 
-from contracts import artifacts, messages, model, registry, templates
+from contracts import artifacts, model, registry, templates
 from contracts.errors import FactoryError
 from contracts.messages import Json
 from contracts.refs import DataRef
@@ -157,4 +157,4 @@ def _artifact(path: Path, kind: type[model.Artifact]) -> model.Artifact:
     except OSError as error:
         raise FactoryError(f"{path}: cannot be read: {error.strerror}; give the path of a file") from error
     except pydantic.ValidationError as error:
-        raise FactoryError(f"{path}: is no {kind.__name__}: {messages.explain(error)}") from error
+        raise FactoryError(f"{path}: is no {kind.__name__}: {model.explain(error)}") from error

@@ -1,6 +1,5 @@
 """Fixtures that every kind of test may ask for."""
 
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,12 +8,7 @@ import pytest_asyncio
 
 from infra import settings
 from infra.local import stack as local_stack
-
-# The stage that tests use is offered by another package, as third parties' stages are.
-sys.path.insert(0, str(Path(__file__).parent / "plugins"))
-sys.path.insert(0, str(Path(__file__).parent))
-
-import factories
+from tests import factories
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import asyncpg
 
-from contracts import messages, templates, topology
+from contracts import encoding, messages, templates, topology
 from contracts.tiers import Tier
 from infra import broker, database, jobs
 from infra import templates as stored_templates
@@ -32,13 +33,19 @@ PATIENCE = 60.0
 
 async def eventually(condition: Callable[[], Awaitable[Any]], what: str, patience: float = PATIENCE) -> Any:
     """The first true value of the condition; fails with ``what`` if it never comes."""
-    try:
-        async with asyncio.timeout(patience):
-            while not (found := await condition()):
-                await asyncio.sleep(0.02)
+    until = time.monotonic() + patience
+    async for _ in _ticks():
+        if found := await condition():
             return found
-    except TimeoutError:
-        raise AssertionError(f"this never came true: {what}") from None
+        assert time.monotonic() < until, f"this never came true: {what}"
+    return None
+
+
+async def _ticks() -> AsyncIterator[None]:
+    """Moments at which to look again; what is awaited happens in other processes and cannot wake this one."""
+    while True:
+        yield
+        await asyncio.sleep(0.02)
 
 
 @dataclasses.dataclass
@@ -60,7 +67,7 @@ class Client:
     async def submit(self, template: str, client: str = "acme", key: str = "", **fields: Any) -> str:
         """Publishes a job and returns its submit key."""
         job = messages.SubmitJob(submit_key=key or uuid.uuid4().hex, client=client, template=template, **fields)
-        await self.publish(messages.encode(job))
+        await self.publish(encoding.encode(job))
         return job.submit_key
 
     async def answered(self, kind: type[messages.Message], number: int = 1, patience: float = PATIENCE) -> list[Any]:
@@ -172,7 +179,7 @@ class Factory:
             client = Client(connection, await connection.publisher(), queue)
 
             def receive(delivery: Delivery) -> None:
-                client.answers.append((messages.decode(delivery.type, delivery.body), delivery))
+                client.answers.append((encoding.decode(delivery.type, delivery.body), delivery))
 
             await connection.consume(queue, receive, prefetch=1000)
             yield client

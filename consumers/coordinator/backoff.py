@@ -7,7 +7,7 @@ def delay(retry: Retry, retries: int, random: float) -> float:
     """Seconds before the next attempt after so many charged retries: full jitter over a capped exponential.
 
     ``random`` lies in [0, 1). The bound doubles with each retry up to the policy's cap and the delay is uniform below
-    it, which spreads retries better than jitter around the bound (Brooker, "Exponential Backoff And Jitter", AWS, 2015).
+    it, which spreads retries better than jitter around it (Brooker, "Exponential Backoff And Jitter", AWS, 2015).
     """
     exponent = min(retries, 62)  # 2**62 times the smallest base is above every cap, and floats stay exact
     return random * min(retry.cap, retry.base * 2.0**exponent)

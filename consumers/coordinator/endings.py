@@ -4,7 +4,7 @@ import dataclasses
 
 from consumers.coordinator.effects import CancelShards, Change, Finished, StopWork
 from consumers.coordinator.snapshot import Snapshot
-from contracts import messages
+from contracts import encoding, messages
 from contracts.errors import FactoryError
 from contracts.states import STEP_OFFERED, STEP_OVER, ExecutionStatus, StepStatus
 
@@ -21,7 +21,9 @@ def end(change: Change, status: ExecutionStatus, explanation: str) -> Change:
             change = change.plus(CancelShards(row.step))
             snapshot = snapshot.with_shards_cancelled(row.step)
             offered = True
-        snapshot = snapshot.with_row(dataclasses.replace(snapshot.rows[row.step, row.shard], status=StepStatus.CANCELLED))
+        snapshot = snapshot.with_row(
+            dataclasses.replace(snapshot.rows[row.step, row.shard], status=StepStatus.CANCELLED)
+        )
     snapshot = snapshot.with_status(status, explanation)
     change = change.to(snapshot).plus(Finished(_finished(snapshot)))
     return change.plus(StopWork()) if offered else change
@@ -39,7 +41,7 @@ def _finished(snapshot: Snapshot) -> messages.ExecutionFinished:
         seconds=execution.seconds,
     )
     try:
-        messages.encode(message)
+        encoding.encode(message)
     except FactoryError:
         # Inline documents can add up to more than a message may hold; the deliverables stand in the database too.
         return message.model_copy(update={"deliverables": ()})

@@ -188,9 +188,7 @@ def _accept(change: Change, row: StepExecution, fact: messages.StageAccepted) ->
         return change.plus(Ignored("duplicate"))
     starts = row.starts if known else (*row.starts, fact.worker)
     return change.to(
-        change.snapshot.with_row(
-            dataclasses.replace(row, status=StepStatus.RUNNING, worker=fact.worker, starts=starts)
-        )
+        change.snapshot.with_row(dataclasses.replace(row, status=StepStatus.RUNNING, worker=fact.worker, starts=starts))
     )
 
 

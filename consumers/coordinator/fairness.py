@@ -21,14 +21,14 @@ def tier_flow(tier: Tier) -> str:
     return f"tier:{tier}"
 
 
-def client_flow(client: str) -> str:
-    """The name of a client's flow."""
-    return f"client:{client}"
+def client_flow(tier: Tier, client: str) -> str:
+    """The name of a client's flow within a tier; times of one tier mean nothing in another."""
+    return f"client:{tier}:{client}"
 
 
 def flows(heads: Sequence[Head]) -> set[str]:
     """The flows whose virtual times decide between these heads."""
-    return {FACTORY} | {tier_flow(h.tier) for h in heads} | {client_flow(h.client) for h in heads}
+    return {FACTORY} | {tier_flow(h.tier) for h in heads} | {client_flow(h.tier, h.client) for h in heads}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,15 +83,15 @@ def _next(ready: Sequence[tuple[Tier, str]], times: Mapping[str, Share]) -> tupl
     tier = min(tiers, key=lambda t: (_start(times, tier_flow(t), reached), -WEIGHTS[t]))
     inside = times.get(tier_flow(tier), Share()).virtual_time
     clients = [client for t, client in ready if t is tier]
-    return tier, min(clients, key=lambda c: (_start(times, client_flow(c), inside), c))
+    return tier, min(clients, key=lambda c: (_start(times, client_flow(tier, c), inside), c))
 
 
 def _charge(times: dict[str, Share], head: Head) -> None:
     factory = times.get(FACTORY, Share())
     tier = times.get(tier_flow(head.tier), Share())
-    client = times.get(client_flow(head.client), Share())
+    client = times.get(client_flow(head.tier, head.client), Share())
     tier_start = max(factory.virtual_time, tier.finish)
     client_start = max(tier.virtual_time, client.finish)
     times[FACTORY] = dataclasses.replace(factory, virtual_time=tier_start)
     times[tier_flow(head.tier)] = Share(tier_start + head.cost / WEIGHTS[head.tier], client_start)
-    times[client_flow(head.client)] = dataclasses.replace(client, finish=client_start + head.cost)
+    times[client_flow(head.tier, head.client)] = dataclasses.replace(client, finish=client_start + head.cost)

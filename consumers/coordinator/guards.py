@@ -10,8 +10,12 @@ def refusal(snapshot: Snapshot, row: StepExecution | None, fact: facts.TaskFact)
     """Why a fact about a task does not count, None if it does."""
     if row is None:
         return "unknown"
-    if (fact.key.epoch, fact.key.attempt) != (row.epoch, row.attempt):
+    parent = snapshot.step(row.step)
+    # Shards that a reopened step has left behind keep their epoch; they are rows, and no part of it any more.
+    if (fact.key.epoch, fact.key.attempt) != (row.epoch, row.attempt) or row.epoch != parent.epoch:
         return "stale"
+    if row is parent and row.shards is not None:
+        return "fanned_out"
     if snapshot.execution.status in EXECUTION_OVER:
         return "over"
     expected = {facts.RetryDue: {StepStatus.WAITING}, facts.Prepared: {StepStatus.READY}}.get(type(fact), STEP_OFFERED)

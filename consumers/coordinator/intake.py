@@ -137,18 +137,19 @@ async def _known(connection: database.Connection, requests: Sequence[Request]) -
 def _client(request: Request, known: Known) -> Client:
     """The client for whom a request speaks; raises MessageError unless its sender may speak for him."""
     name = request.command.client
-    if request.delivery.user_id is None:
+    user = request.delivery.user_id
+    if user is None:
         raise MessageError(Reason.FORBIDDEN, "property 'user_id' is missing; set it to the broker user you connect as")
     client = known.clients.get(name)
-    if request.delivery.user_id not in known.services and (
-        client is None or client.amqp_user != request.delivery.user_id
-    ):
+    if user not in known.services and (client is None or client.amqp_user != user):
         raise MessageError(
             Reason.FORBIDDEN,
-            f"field 'client' is '{name}': broker user '{request.delivery.user_id}' may not act for this client; use the client's user",
+            f"field 'client' is '{name}', for whom broker user '{user}' may not act; connect as the client's own user",
         )
     if client is None or not client.active:
-        raise MessageError(Reason.UNKNOWN_CLIENT, f"field 'client' is '{name}', which is no active client; have it added")
+        raise MessageError(
+            Reason.UNKNOWN_CLIENT, f"field 'client' is '{name}', which is no active client; have it added"
+        )
     return client
 
 
@@ -175,7 +176,9 @@ async def _execution(
     except (TemplateError, ValueError) as error:
         raise MessageError(Reason.INVALID_PARAMETERS, str(error)[:1900]) from error
     except FactoryError as error:
-        raise MessageError(Reason.UNKNOWN_TEMPLATE, f"template '{template.name}' has no usable cost: {error}"[:1900]) from error
+        raise MessageError(
+            Reason.UNKNOWN_TEMPLATE, f"template '{template.name}' has no usable cost: {error}"[:1900]
+        ) from error
     position = known.queued.get(client.id, 0)
     known.queued[client.id] = position + 1
     return NewExecution(
@@ -200,7 +203,9 @@ async def _template(connection: database.Connection, state: State, job: SubmitJo
             known.templates[wanted] = await stored_templates.load(connection, *wanted)
         template = known.templates[wanted]
     except TemplateError as error:
-        raise MessageError(Reason.UNKNOWN_TEMPLATE, f"template '{job.template}' is stored but broken: {error}"[:1900]) from error
+        raise MessageError(
+            Reason.UNKNOWN_TEMPLATE, f"template '{job.template}' is stored but broken: {error}"[:1900]
+        ) from error
     if template is None:
         version = "" if job.template_version is None else f" version {job.template_version}"
         raise MessageError(

@@ -47,7 +47,9 @@ def _check(snapshot: Snapshot, step: Step, parent: StepExecution, evaluate: offe
     Tasks over the same document differ in numbers only, so that the last record of each has the longest of them.
     """
     if (parent.shards or 0) > MOST_SHARDS:
-        raise FactoryError(f"step '{step.name}' has {parent.shards} records; the limit of a fan-out is {MOST_SHARDS}, so split them")
+        raise FactoryError(
+            f"step '{step.name}' has {parent.shards} records; the limit of a fan-out is {MOST_SHARDS}, so split them"
+        )
     for shard in offers.last_shards(snapshot, step):
         offers.build(snapshot, dataclasses.replace(parent, shard=shard), evaluate)
 

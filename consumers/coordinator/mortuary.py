@@ -8,7 +8,7 @@ from consumers.coordinator import facts, intake, transitions
 from consumers.coordinator.batching import Intake
 from consumers.coordinator.desk import Desk
 from consumers.coordinator.outcome import Outcome
-from contracts import messages, topology
+from contracts import encoding, messages, topology
 from contracts.errors import MessageError, Reason
 from contracts.tiers import Tier
 from infra import dead_letters
@@ -56,7 +56,7 @@ def _wanted_task(delivery: Delivery) -> messages.StageTask | None:
     if cause(delivery) is not Reason.DELIVERY_LIMIT:
         return None
     try:
-        message = messages.decode(delivery.type, delivery.body)
+        message = encoding.decode(delivery.type, delivery.body)
     except MessageError:
         return None
     return message if isinstance(message, messages.StageTask) else None
@@ -67,7 +67,9 @@ def cause(delivery: Delivery) -> Reason:
     told = delivery.headers.get("reason")
     if isinstance(told, str) and told in Reason.__members__.values():
         return Reason(told)
-    return Reason.DELIVERY_LIMIT if delivery.headers.get("x-first-death-reason") == "delivery_limit" else Reason.REJECTED
+    return (
+        Reason.DELIVERY_LIMIT if delivery.headers.get("x-first-death-reason") == "delivery_limit" else Reason.REJECTED
+    )
 
 
 async def _set_aside(delivery: Delivery, connection: transitions.Connection) -> Outcome:

@@ -3,7 +3,7 @@
 from consumers.coordinator import replies
 from consumers.coordinator.desk import Desk
 from consumers.coordinator.snapshot import Snapshot
-from contracts import messages, topology
+from contracts import encoding, messages, topology
 from contracts.errors import MessageError
 from contracts.states import EXECUTION_OVER, StepStatus
 
@@ -21,7 +21,7 @@ async def notify(desk: Desk) -> None:
         if execution.status in EXECUTION_OVER:
             continue
         try:
-            body = messages.encode(progressed(snapshot))
+            body = encoding.encode(progressed(snapshot))
         except MessageError:
             continue  # a template of hundreds of steps can be too large to tell; the database still tells it
         await desk.publisher.publish(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import pydantic
 
 from consumers.coordinator.snapshot import Snapshot
-from contracts import messages
+from contracts import encoding, messages, model
 from contracts.errors import FactoryError
 from contracts.executions import StepExecution
 from contracts.messages import Inputs, Json, ShardInput, StageTask, TaskContext
@@ -50,7 +50,7 @@ def build(snapshot: Snapshot, row: StepExecution, evaluate: Evaluate) -> StageTa
         shard_input=shard_input(snapshot, step, row.shard) if row.shard else None,
         timeout=step.timeout or DEFAULT_TIMEOUT,
     )
-    messages.encode(task)
+    encoding.encode(task)
     return task
 
 
@@ -82,7 +82,7 @@ def _document(source: str, value: Json) -> DataRef:
     try:
         return DataRef.model_validate(value)
     except pydantic.ValidationError as error:
-        raise FactoryError(f"{source} is no reference of a stored document: {messages.explain(error)}") from error
+        raise FactoryError(f"{source} is no reference of a stored document: {model.explain(error)}") from error
 
 
 def needs_preparing(snapshot: Snapshot, step: Step) -> bool:

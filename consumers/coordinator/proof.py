@@ -3,7 +3,7 @@
 import asyncio
 
 from consumers.coordinator.desk import Desk
-from contracts import messages, registry, topology
+from contracts import encoding, messages, registry, topology
 from contracts.errors import FactoryError
 from contracts.tiers import Tier
 from infra import broker, identifiers, management, migration
@@ -20,7 +20,9 @@ async def database_is_current(url: str) -> None:
     """Raises ProofError unless the database has exactly the version that this code needs."""
     found, needed = await migration.current(url), migration.head()
     if found != needed:
-        raise ProofError(f"the database has version {found or 'none'} and this code needs {needed}; run 'factory migrate'")
+        raise ProofError(
+            f"the database has version {found or 'none'} and this code needs {needed}; run 'factory migrate'"
+        )
 
 
 async def policies_are_in_force(admin_url: str, amqp_url: str) -> None:
@@ -44,7 +46,7 @@ def governed(queue: topology.Queue) -> bool:
 
 
 async def dead_letters_arrive(desk: Desk) -> None:
-    """Raises ProofError unless a rejected probe arrives in ``dead-letters``, whichever coordinator takes it from there."""
+    """Raises ProofError unless a rejected probe arrives in ``dead-letters``, whichever coordinator takes it there."""
     nonce = str(identifiers.new())
     returned = asyncio.Event()
 
@@ -55,7 +57,7 @@ async def dead_letters_arrive(desk: Desk) -> None:
     reply_queue = await desk.incoming.declare_reply_queue()
     consumer = await desk.incoming.consume(reply_queue, receive, prefetch=10)
     puller = await desk.incoming.puller()
-    probe = messages.encode(messages.Probe(nonce=nonce))
+    probe = encoding.encode(messages.Probe(nonce=nonce))
     await desk.publisher.publish("", topology.PROBE, messages.Probe.__name__, probe, reply_to=reply_queue)
     try:
         async with asyncio.timeout(PROBE_SECONDS):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import structlog
 
-from contracts import messages, topology
+from contracts import encoding, topology
 from contracts.messages import StageTask, TaskKey
 from infra import database, executions, outbox
 from infra.broker import Publisher
@@ -30,7 +30,7 @@ async def _publish_task(publisher: Publisher, task: StageTask, trace: str | None
             topology.STAGES,
             topology.stage_queue(task.stage, task.context.tier),
             "StageTask",
-            messages.encode(task),
+            encoding.encode(task),
             correlation_id=str(task.execution_id),
             traceparent=trace,
         )

@@ -14,9 +14,7 @@ def allowed(reply_to: str | None) -> bool:
     return reply_to is None or (len(reply_to) <= 255 and _REPLY_TO.match(reply_to) is not None)
 
 
-def answer(
-    message: messages.JobAccepted | messages.JobRejected, reply_to: str, correlation_id: str | None
-) -> Owed:
+def answer(message: messages.JobAccepted | messages.JobRejected, reply_to: str, correlation_id: str | None) -> Owed:
     """The answer to a job, for the queue that it named."""
     return owed(message, routing_key=reply_to, correlation_id=correlation_id)
 

@@ -28,7 +28,7 @@ WATCH_SECONDS = 30.0
 
 async def run(settings: Settings, store: Store, health: Health) -> None:
     """Runs for ever. A lost broker is met by closing everything and connecting anew; any other end is the caller's."""
-    tools = Tools(evaluate=expressions.value, random=random.random)
+    tools = Tools(evaluate=expressions.value, random=random.SystemRandom().random)
     async with database.connect(settings.database_url, application="factory coordinator") as pool:
         state = State(pool, Library(), tools)
         failures = 0
@@ -40,7 +40,7 @@ async def run(settings: Settings, store: Store, health: Health) -> None:
                 reason = "; ".join(sorted({str(error) for error in _leaves(group)}))
                 health.fault("session", reason)
             failures = 0 if time.monotonic() - began > RECONNECT_CAP else failures + 1
-            pause = random.random() * min(RECONNECT_CAP, 0.25 * 2**failures)
+            pause = tools.random() * min(RECONNECT_CAP, 0.25 * 2**failures)
             log.error("session_ended", reason=health.faults.get("session"), again_in=round(pause, 2))
             await asyncio.sleep(pause)
 

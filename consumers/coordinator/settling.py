@@ -12,7 +12,7 @@ from consumers.coordinator.batching import Intake, SystemFaultError
 from consumers.coordinator.desk import Desk
 from consumers.coordinator.intake import Request
 from consumers.coordinator.outcome import Outcome
-from contracts import messages
+from contracts import encoding, messages
 from contracts.errors import MessageError, Reason
 from contracts.messages import Message
 from contracts.tiers import Tier
@@ -84,10 +84,12 @@ def decoded(batch: Sequence[Delivery], wanted: tuple[type[T], ...]) -> tuple[lis
     bad: list[Bad] = []
     for delivery in batch:
         try:
-            message = messages.decode(delivery.type, delivery.body)
+            message = encoding.decode(delivery.type, delivery.body)
             if not isinstance(message, wanted):
                 names = ", ".join(model.__name__ for model in wanted)
-                raise MessageError(Reason.UNKNOWN_TYPE, f"property 'type' is '{delivery.type}'; this queue takes {names}")
+                raise MessageError(
+                    Reason.UNKNOWN_TYPE, f"property 'type' is '{delivery.type}'; this queue takes {names}"
+                )
             good.append((delivery, message))
         except MessageError as error:
             bad.append((delivery, error))

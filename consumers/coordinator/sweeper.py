@@ -13,7 +13,7 @@ import structlog
 from consumers.coordinator import admitting, batching, facts, manifests, publishing, transitions
 from consumers.coordinator.desk import Desk
 from consumers.coordinator.outcome import Outcome
-from contracts import messages, topology
+from contracts import encoding, messages, topology
 from contracts.errors import FactoryError
 from contracts.messages import TaskKey
 from contracts.tiers import Tier
@@ -214,7 +214,7 @@ async def publish_cancels(desk: Desk) -> None:
     async with desk.state.pool.acquire() as connection:
         live = await leases.live_cancels(connection, topology.CONTROL_HISTORY_SECONDS, LIMIT)
     message = messages.ControlSnapshot(cancelled=tuple(live))
-    body = messages.encode(message)
+    body = encoding.encode(message)
     await desk.publisher.publish("", topology.CONTROL, type(message).__name__, body)
 
 

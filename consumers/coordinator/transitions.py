@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias, TypeVar
 from uuid import UUID
 
@@ -13,9 +13,9 @@ from consumers.coordinator.library import Library
 from consumers.coordinator.outcome import Outcome
 from consumers.coordinator.snapshot import Place, Snapshot
 from contracts import messages
-from contracts.executions import Execution, StepExecution
+from contracts.executions import StepExecution
 from contracts.messages import TaskKey
-from contracts.states import StepStatus
+from contracts.states import ExecutionStatus, StepStatus
 from infra import database, executions
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ async def load(connection: database.Connection, library: Library, told: Sequence
         if not isinstance(fact, facts.Started | facts.Cancelled) and fact.key.shard
     }
     rows = await executions.load_steps(connection, found, shards)
-    counts = await _counts(connection, found, rows)
+    counts = await _counts(connection, rows)
     own_rows: dict[UUID, dict[Place, StepExecution]] = {execution_id: {} for execution_id in found}
     for row in rows:
         own_rows[row.execution_id][row.step, row.shard] = row
@@ -102,21 +102,22 @@ async def load(connection: database.Connection, library: Library, told: Sequence
     return await _with_initial_rows(connection, snapshots, told)
 
 
-async def _counts(
-    connection: database.Connection, found: Mapping[UUID, Execution], rows: Iterable[StepExecution]
-) -> executions.ShardCounts:
-    touched = {(row.execution_id, row.step, found[row.execution_id].epoch) for row in rows if row.shard}
+async def _counts(connection: database.Connection, rows: Sequence[StepExecution]) -> executions.ShardCounts:
+    epochs = {(row.execution_id, row.step): row.epoch for row in rows if not row.shard}
+    touched = {(*place, epochs[place]) for row in rows if row.shard and (place := (row.execution_id, row.step))}
     return await executions.count_shards(connection, touched) if touched else {}
 
 
 async def _with_initial_rows(
     connection: database.Connection, snapshots: dict[UUID, Snapshot], told: Sequence[facts.Fact]
 ) -> dict[UUID, Snapshot]:
-    starting = [fact.execution_id for fact in told if isinstance(fact, facts.Started) and fact.execution_id in snapshots]
+    starting = [
+        fact.execution_id for fact in told if isinstance(fact, facts.Started) and fact.execution_id in snapshots
+    ]
     fresh: list[StepExecution] = []
     for execution_id in starting:
         snapshot = snapshots[execution_id]
-        if not snapshot.rows:
+        if not snapshot.rows and snapshot.execution.status is ExecutionStatus.QUEUED:
             rows = engine.initial_rows(snapshot)
             fresh += rows
             snapshots[execution_id] = dataclasses.replace(snapshot, rows={(r.step, r.shard): r for r in rows})

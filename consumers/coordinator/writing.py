@@ -30,9 +30,7 @@ Decided = tuple[Snapshot, Snapshot, list[Effect]]
 """An execution before and after the facts, and what follows."""
 
 
-async def write(
-    connection: database.Connection, decided: Sequence[Decided], tools: Tools, outcome: Outcome
-) -> None:
+async def write(connection: database.Connection, decided: Sequence[Decided], tools: Tools, outcome: Outcome) -> None:
     """Writes everything in one round trip for each kind, and notes in the outcome what is owed after the commit."""
     changes = [
         (old, new)

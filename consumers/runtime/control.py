@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 
-from contracts import messages, topology
+from contracts import encoding, messages, topology
 from contracts.errors import MessageError
 from contracts.messages import TaskKey
 from infra.broker import Connection
@@ -64,7 +64,7 @@ async def listen(connection: Connection, control: Control) -> None:
 
     def receive(delivery: Delivery) -> None:
         try:
-            control.tell(messages.decode(delivery.type, delivery.body))
+            control.tell(encoding.decode(delivery.type, delivery.body))
         except MessageError as error:
             log.warning("control_refused", error=str(error))
         acknowledged = asyncio.create_task(_acknowledge(delivery))

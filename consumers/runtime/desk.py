@@ -6,7 +6,7 @@ import dataclasses
 import time
 from uuid import UUID
 
-from contracts import messages, topology
+from contracts import encoding, messages, topology
 from contracts.errors import Reason
 from contracts.messages import StageTask, TaskKey
 from contracts.tiers import Tier
@@ -62,7 +62,7 @@ class Desk:
                 topology.EVENTS,
                 topology.event_key(tier),
                 type(event).__name__,
-                messages.encode(event),
+                encoding.encode(event),
                 correlation_id=str(event.execution_id),
                 traceparent=traceparent,
             )
@@ -98,7 +98,7 @@ class Desk:
             "",
             topology.HEARTBEATS,
             type(beat).__name__,
-            messages.encode(beat),
+            encoding.encode(beat),
             persistent=False,
             expiration=topology.HEARTBEAT_SECONDS_TO_LIVE,
         )

@@ -11,7 +11,7 @@ from consumers.runtime.equipment import Equipment
 from contracts import messages
 from contracts.errors import InvalidInputError
 from contracts.messages import Inputs, Joined, StageTask
-from contracts.model import Model
+from contracts.model import Model, explain
 from contracts.refs import DataRef
 from infra import documents
 
@@ -79,7 +79,7 @@ def _validate(model: type[Model], body: bytes) -> Model:
     try:
         return model.model_validate_json(body)
     except pydantic.ValidationError as error:
-        raise InvalidInputError(messages.explain(error)) from error
+        raise InvalidInputError(explain(error)) from error
 
 
 def place(task: StageTask) -> documents.Place:

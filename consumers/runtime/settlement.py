@@ -1,4 +1,4 @@
-"""The life of one delivery, from its arrival to its settlement: completed, failed or refused, and never anything else."""
+"""The life of one delivery: it ends completed, failed or refused, and never otherwise."""
 
 import asyncio
 import time
@@ -86,15 +86,11 @@ async def _accept(desk: Desk, held: Held, offer: Offer) -> None:
     if held.accepted:
         return
     held.accepted = True
-    event = StageAccepted(
-        **held.task.key._asdict(), worker=desk.worker, redelivered=offer.delivery.redelivered
-    )
+    event = StageAccepted(**held.task.key._asdict(), worker=desk.worker, redelivered=offer.delivery.redelivered)
     await desk.tell(held.task.context.tier, event, offer.delivery.traceparent)
 
 
-async def _settle(
-    desk: Desk, held: Held, offer: Offer, event: messages.StageCompleted | messages.StageFailed
-) -> None:
+async def _settle(desk: Desk, held: Held, offer: Offer, event: messages.StageCompleted | messages.StageFailed) -> None:
     """The event first, confirmed; only then the acknowledgement."""
     await desk.tell(held.task.context.tier, event, offer.delivery.traceparent)
     desk.settled(held.task.key)

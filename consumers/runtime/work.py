@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pydantic_core
 import structlog
 
 from consumers.runtime import inputs
@@ -25,7 +26,9 @@ Run = Callable[[StageContext, Any], Awaitable[Artifact]]
 Event = StageCompleted | StageFailed
 
 
-async def attempt(equipment: Equipment, spec: StageSpec, run: Run, task: StageTask, worker: str, report: Report) -> Event:  # fmt: skip
+async def attempt(
+    equipment: Equipment, spec: StageSpec, run: Run, task: StageTask, worker: str, report: Report
+) -> Event:
     """The event that tells how the attempt ended; only a cancellation ends it without one."""
     began = time.monotonic()
     try:
@@ -51,7 +54,9 @@ async def _completed(
     loaded = time.monotonic()
     output = await run(context, given)
     if not isinstance(output, spec.output):
-        raise PermanentError(f"stage '{spec.name}' returned {type(output).__name__} where {spec.output.__name__} is due")
+        raise PermanentError(
+            f"stage '{spec.name}' returned {type(output).__name__} where {spec.output.__name__} is due"
+        )
     ran = time.monotonic()
     ref = await _store(equipment, task, output)
     return StageCompleted(
@@ -82,10 +87,10 @@ async def _store(equipment: Equipment, task: StageTask, output: Artifact) -> Dat
 
 def _summary(spec: StageSpec, output: Artifact) -> Summary:
     summary = output.summary()
-    size = len(str(summary))
+    size = len(pydantic_core.to_json(summary))
     if size > model.SUMMARY_LIMIT:
         raise PermanentError(
-            f"the summary of stage '{spec.name}' has about {size} bytes and the limit is {model.SUMMARY_LIMIT}; shorten it"
+            f"the summary of stage '{spec.name}' has {size} bytes and the limit is {model.SUMMARY_LIMIT}; shorten it"
         )
     return summary
 

@@ -18,7 +18,7 @@ from consumers.runtime.desk import Desk
 from consumers.runtime.equipment import Equipment
 from consumers.runtime.slots import Slots
 from consumers.runtime.supply import Offer, Supply
-from contracts import messages, topology
+from contracts import encoding, topology
 from contracts.errors import FactoryError, MessageError, Reason
 from contracts.messages import StageTask, WorkerHeartbeat
 from contracts.tiers import Tier
@@ -43,10 +43,14 @@ def instance_name() -> str:
 
 
 async def run(
-    settings: Settings, equipment: Equipment, handlers: Sequence[Handler], concurrency: int, stop: asyncio.Event,
+    settings: Settings,
+    equipment: Equipment,
+    handlers: Sequence[Handler],
+    concurrency: int,
+    stop: asyncio.Event,
     health: Health,
-) -> None:  # fmt: skip
-    """Works until ``stop`` is set, then drains. A lost broker is met by connecting anew, under a new instance's name."""
+) -> None:
+    """Works until ``stop`` is set, then drains. A lost broker is met by connecting anew, as a new instance."""
     failures = 0
     while not stop.is_set():
         began = time.monotonic()
@@ -56,7 +60,7 @@ async def run(
             reason = "; ".join(sorted({str(error) for error in _leaves(group)}))
             health.fault("session", reason)
             failures = 0 if time.monotonic() - began > RECONNECT_CAP else failures + 1
-            pause = random.random() * min(RECONNECT_CAP, 0.25 * 2**failures)
+            pause = random.SystemRandom().random() * min(RECONNECT_CAP, 0.25 * 2**failures)
             log.error("session_ended", reason=reason, again_in=round(pause, 2))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -71,9 +75,13 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 async def _session(
-    settings: Settings, equipment: Equipment, handlers: Sequence[Handler], concurrency: int, stop: asyncio.Event,
+    settings: Settings,
+    equipment: Equipment,
+    handlers: Sequence[Handler],
+    concurrency: int,
+    stop: asyncio.Event,
     health: Health,
-) -> None:  # fmt: skip
+) -> None:
     async with (
         broker.connect(settings.amqp_url, name="worker, consuming") as incoming,
         broker.connect(settings.amqp_url, name="worker, publishing") as outgoing,
@@ -95,9 +103,14 @@ class Worker:
     """The tasks of one session."""
 
     def __init__(
-        self, settings: Settings, equipment: Equipment, desk: Desk, slots: Slots, stop: asyncio.Event,
+        self,
+        settings: Settings,
+        equipment: Equipment,
+        desk: Desk,
+        slots: Slots,
+        stop: asyncio.Event,
         group: asyncio.TaskGroup,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._settings = settings
         self._equipment = equipment
         self._desk = desk
@@ -120,7 +133,7 @@ class Worker:
 
     def _decode(self, delivery: Delivery) -> StageTask | None:
         try:
-            message = messages.decode(delivery.type, delivery.body)
+            message = encoding.decode(delivery.type, delivery.body)
             if isinstance(message, StageTask):
                 return message
             raise MessageError(Reason.UNKNOWN_TYPE, f"property 'type' is '{delivery.type}'; this queue takes StageTask")
@@ -152,7 +165,9 @@ class Worker:
                 await supply.pause()
             try:
                 async with self._slots.alone():
-                    log.warning("task_runs_alone", stage=handler.spec.name, handed_out=offer.delivery.delivery_count + 1)
+                    log.warning(
+                        "task_runs_alone", stage=handler.spec.name, handed_out=offer.delivery.delivery_count + 1
+                    )
                     await settlement.handle(self._desk, self._control, self._equipment, handler, offer)
             finally:
                 for supply in self._supplies:
@@ -179,7 +194,7 @@ class Worker:
         )
 
     async def _watch(self, incoming: Connection) -> None:
-        """Ends the session when the queue of a buffering stage has no consumer, though this worker believes to be one."""
+        """Ends the session when a queue has no consumer though this worker believes to be one."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             for supply in self._supplies:

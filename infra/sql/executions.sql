@@ -69,13 +69,18 @@ WHERE s.execution_id = named.execution_id AND s.step = named.step AND s.shard > 
 -- Writes changed steps; the guard lets no write pass that was decided on another state than the stored one.
 UPDATE step_executions s
 SET attempt = new.attempt, status = new.status, stage = new.stage, retries = new.retries, fallback = new.fallback,
-    worker = new.worker, starts = string_to_array(new.starts, ' '), shards = new.shards,
+    worker = new.worker, starts = ARRAY(SELECT jsonb_array_elements_text(new.starts::jsonb)), shards = new.shards,
     inputs = new.inputs, manifest = new.manifest, output = new.output, files = new.files, summary = new.summary,
     metrics = new.metrics, error_class = new.error_class, error = new.error, error_details = new.error_details,
     fraction = new.fraction, note = new.note,
     dispatched_at = CASE WHEN new.offered THEN now() ELSE s.dispatched_at END,
-    published_at = CASE WHEN new.offered THEN NULL ELSE s.published_at END,
+    -- A worker that has the task proves that it was published, whether or not the confirmation was noted.
+    published_at = CASE WHEN new.offered THEN NULL
+                        WHEN new.status = 'running' AND new.worker IS NOT NULL THEN coalesce(s.published_at, now())
+                        ELSE s.published_at END,
+    -- After a redelivery the time-out begins anew, with the start of the worker that has the task now.
     started_at = CASE WHEN new.offered THEN NULL
+                      WHEN jsonb_array_length(new.starts::jsonb) > cardinality(s.starts) THEN now()
                       WHEN new.status IN ('running', 'completed', 'failed') THEN coalesce(s.started_at, now())
                       ELSE s.started_at END,
     finished_at = CASE WHEN new.status IN ('completed', 'failed', 'skipped', 'cancelled')
@@ -116,14 +121,18 @@ INSERT INTO timeline (execution_id, kind, step, shard, attempt, actor, detail)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::integer[], $6::text[], $7::jsonb[])
 
 -- name: mark_published
--- The broker has confirmed these tasks.
+-- The broker has confirmed these tasks. A row that is being changed is left: a worker has it, or it is another attempt's.
 UPDATE step_executions s
 SET published_at = now()
-FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::integer[], $5::integer[])
-    AS sent (execution_id, epoch, step, shard, attempt)
-WHERE s.execution_id = sent.execution_id AND s.step = sent.step AND s.shard = sent.shard
-    AND s.epoch = sent.epoch AND s.attempt = sent.attempt
-    AND s.status IN ('dispatched', 'running') AND s.published_at IS NULL
+FROM (
+    SELECT t.execution_id, t.step, t.shard
+    FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::integer[], $5::integer[])
+        AS sent (execution_id, epoch, step, shard, attempt)
+    JOIN step_executions t USING (execution_id, step, shard, epoch, attempt)
+    WHERE t.status IN ('dispatched', 'running') AND t.published_at IS NULL
+    FOR UPDATE OF t SKIP LOCKED
+) AS confirmed
+WHERE s.execution_id = confirmed.execution_id AND s.step = confirmed.step AND s.shard = confirmed.shard
 
 -- name: joined_shards
 -- The outcome of the shards of one step, in the order of their shards.

@@ -7,9 +7,9 @@ WHERE worker_instances.sequence < excluded.sequence
 RETURNING id
 
 -- name: claim_held
--- The worker holds these tasks. Rows that a batch is changing are left for the next heartbeat.
+-- The worker holds these tasks, so they were published. Rows that a batch is changing are left for the next heartbeat.
 UPDATE step_executions s
-SET worker = $1
+SET worker = $1, published_at = coalesce(s.published_at, now())
 FROM (
     SELECT t.execution_id, t.step, t.shard
     FROM unnest($2::uuid[], $3::integer[], $4::text[], $5::integer[], $6::integer[])
@@ -125,7 +125,7 @@ LIMIT $2
 DELETE FROM worker_instances w
 WHERE w.last_seen < now() - interval '1 day'
     AND NOT EXISTS (SELECT 1 FROM step_executions s
-                    WHERE s.status IN ('dispatched', 'running') AND (s.worker = w.id OR w.id = ANY(s.starts)))
+                    WHERE s.status IN ('dispatched', 'running', 'waiting') AND (s.worker = w.id OR w.id = ANY(s.starts)))
 
 -- name: make_partitions
 -- The timeline's partitions of this month and the next ones.

@@ -13,11 +13,13 @@ FROM pipeline_steps
 WHERE template = $1 AND version = $2
 ORDER BY position
 
+-- name: lock_template
+-- Keeps others from adding versions of a template until the transaction ends. What is read must be read after it.
+SELECT pg_advisory_xact_lock(hashtext('template ' || $1))
+
 -- name: newest_version
--- The highest version of a template, locked out for others until the transaction ends.
-SELECT max(version)::integer AS version
-FROM pipeline_templates
-WHERE name = $1 AND pg_advisory_xact_lock(hashtext('template ' || $1)) IS NOT NULL
+-- The highest version of a template.
+SELECT max(version)::integer AS version FROM pipeline_templates WHERE name = $1
 
 -- name: insert_template
 -- A new version of a template.

@@ -6,10 +6,10 @@ import re
 import uuid
 from urllib.parse import urlsplit
 
-from contracts import messages
+from contracts import encoding, messages
 from contracts.tiers import Tier
-from factories import Client, Factory, eventually
 from infra import management
+from tests.factories import Client, Factory, eventually
 
 PARAMETERS = [
     {"name": "topic", "type": "string", "required": True, "max_length": 20},
@@ -28,7 +28,7 @@ async def _ready(factory: Factory) -> None:
 async def test_the_same_submit_key_stands_for_one_execution(factory: Factory) -> None:
     await _ready(factory)
     factory.worker()
-    job = messages.encode(
+    job = encoding.encode(
         messages.SubmitJob(submit_key="once", client="acme", template="plain", parameters={"topic": "tin"})
     )
     async with factory.connect() as client:
@@ -43,7 +43,7 @@ async def test_the_same_submit_key_stands_for_one_execution(factory: Factory) ->
         await client.publish(job)
         (again,) = await client.answered(messages.JobAccepted)
         other = messages.SubmitJob(submit_key="once", client="acme", template="plain", parameters={"topic": "lead"})
-        await client.publish(messages.encode(other))
+        await client.publish(encoding.encode(other))
         (rejected,) = await client.answered(messages.JobRejected)
     assert again == answers[0]
     assert rejected.reason == "conflict"
@@ -59,12 +59,12 @@ async def test_only_the_clients_own_user_or_a_service_may_speak_for_him(factory:
     parts = urlsplit(factory.settings.amqp_url)
     url = parts._replace(netloc=f"other-{factory.settings.s3_bucket}:secret@{parts.hostname}:{parts.port}").geturl()
     async with factory.connect(url) as client:
-        await client.publish(messages.encode(job))
+        await client.publish(encoding.encode(job))
         (rejected,) = await client.answered(messages.JobRejected)
         own = job.model_copy(update={"client": "other"})
-        await client.publish(messages.encode(own))
+        await client.publish(encoding.encode(own))
         (accepted,) = await client.answered(messages.JobAccepted)
-        await client.publish(messages.encode(own), user_id=None)
+        await client.publish(encoding.encode(own), user_id=None)
         _, anonymous = await client.answered(messages.JobRejected, 2)
     assert rejected.reason == anonymous.reason == "forbidden"
     assert "'acme'" in rejected.explanation
@@ -122,15 +122,15 @@ async def test_a_bad_job_that_left_no_address_becomes_a_dead_letter(factory: Fac
         await client.submit("nothing")
         await client.answered(messages.JobRejected)
         job = messages.SubmitJob(submit_key="k", client="acme", template="nothing")
-        await client.publish(messages.encode(job), reply_to=None)
-        await client.publish(messages.encode(job), reply_to="events.basic")
+        await client.publish(encoding.encode(job), reply_to=None)
+        await client.publish(encoding.encode(job), reply_to="events.basic")
 
         async def kept() -> bool:
             return len(await factory.fetch("SELECT 1 FROM dead_letters")) == 2
 
         await eventually(kept, "both jobs are dead letters")
     rows = await factory.fetch("SELECT reason, explanation, message_type, status FROM dead_letters ORDER BY id")
-    assert [tuple(row)[0] for row in rows] == ["unknown_template", "invalid_reply_to"]
+    assert [row["reason"] for row in rows] == ["unknown_template", "invalid_reply_to"]
     assert "factory templates list" in rows[0]["explanation"]
     assert {row["message_type"] for row in rows} == {"SubmitJob"}
 
@@ -184,9 +184,9 @@ async def test_a_cancellation_for_another_client_is_refused(factory: Factory) ->
         await client.submit("plain", parameters={"topic": "tin"})
         (accepted,) = await client.answered(messages.JobAccepted)
         theft = messages.CancelExecution(client="other", execution_id=accepted.execution_id)
-        await client.publish(messages.encode(theft), type_name="CancelExecution")
+        await client.publish(encoding.encode(theft), type_name="CancelExecution")
         assert (await _rejected(client)).reason == "unknown_execution"
         nothing = messages.CancelExecution(client="acme", execution_id=uuid.uuid4())
-        await client.publish(messages.encode(nothing), type_name="CancelExecution")
+        await client.publish(encoding.encode(nothing), type_name="CancelExecution")
         assert len(await client.answered(messages.JobRejected, 2)) == 2
     assert "cancelled" not in await factory.statuses()

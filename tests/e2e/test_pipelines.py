@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from contracts import messages
+from contracts import encoding, messages
 from contracts.tiers import Tier
-from factories import Factory, eventually, terminate
+from tests.factories import Factory, eventually, terminate
 
 EFFECT = "effect"
 
@@ -90,7 +90,12 @@ async def test_a_join_tolerates_what_its_policy_allows(factory: Factory) -> None
         {
             "name": "read",
             "depends_on": ["find"],
-            "fan_out": {"over": ["find"], "field": "record", "join": {"policy": "percentage", "value": 80}, "window": 4},
+            "fan_out": {
+                "over": ["find"],
+                "field": "record",
+                "join": {"policy": "percentage", "value": 80},
+                "window": 4,
+            },
             "retry": {"attempts": 1},
             "parameters": {"fail": "'permanent'", "fail_shards": "[2, 5]"},
         },
@@ -116,7 +121,8 @@ async def test_a_join_tolerates_what_its_policy_allows(factory: Factory) -> None
     )
     assert told["summary"]["seen"] == 8
     failures = await factory.fetch(
-        "SELECT s.shard, s.error_class, s.error_details FROM step_executions s JOIN executions e ON e.id = s.execution_id "
+        "SELECT s.shard, s.error_class, s.error_details "
+        "FROM step_executions s JOIN executions e ON e.id = s.execution_id "
         "WHERE s.status = 'failed' AND s.shard > 0 AND e.template = 'tolerant' ORDER BY s.shard"
     )
     assert [(r["shard"], r["error_class"], r["error_details"]) for r in failures] == [
@@ -129,7 +135,9 @@ async def test_a_join_tolerates_what_its_policy_allows(factory: Factory) -> None
 
 async def test_a_cancelled_execution_stops_its_running_work(factory: Factory) -> None:
     await factory.client()
-    await factory.template("long", [{"name": "wait", "parameters": {"seconds": "100.0"}}, {"name": "never", "depends_on": ["wait"]}])
+    await factory.template(
+        "long", [{"name": "wait", "parameters": {"seconds": "100.0"}}, {"name": "never", "depends_on": ["wait"]}]
+    )
     factory.coordinator()
     worker = factory.worker()
     async with factory.connect() as client:
@@ -142,7 +150,7 @@ async def test_a_cancelled_execution_stops_its_running_work(factory: Factory) ->
 
         await eventually(running, "the step has told its progress")
         cancel = messages.CancelExecution(client="acme", execution_id=accepted.execution_id, note="changed my mind")
-        await client.publish(messages.encode(cancel), type_name="CancelExecution")
+        await client.publish(encoding.encode(cancel), type_name="CancelExecution")
         (finished,) = await client.answered(messages.ExecutionFinished)
     assert (finished.status, finished.explanation) == ("cancelled", "changed my mind")
 
@@ -185,7 +193,7 @@ async def test_tiers_are_served_by_weight(factory: Factory, stage: str) -> None:
         for name, tier in tiers.items():
             for _ in range(60):
                 job = messages.SubmitJob(submit_key=f"{name}-{len(client.answers)}-{_}", client=name, template="one")
-                await client.publish(messages.encode(job), tier=tier)
+                await client.publish(encoding.encode(job), tier=tier)
 
         async def offered() -> bool:
             rows = await factory.fetch("SELECT count(*)::int AS n FROM step_executions WHERE published_at IS NOT NULL")

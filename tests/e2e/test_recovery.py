@@ -3,18 +3,19 @@
 import os
 import signal
 from collections import Counter
+from typing import Any
 
 import pytest
 
-from contracts import messages, topology
+from contracts import encoding, messages, topology
 from contracts.tiers import Tier
-from factories import Factory, eventually
-from infra import broker
+from infra.delivery import Delivery
+from tests.factories import Factory, eventually
 
 # A lease must outlast the time that a killed process takes to come back, here as in production.
 QUICK = {"FACTORY_LEASE_SECONDS": "10", "FACTORY_HEARTBEAT_SECONDS": "1", "FACTORY_SWEEP_SECONDS": "0.5"}
 
-CHAIN = [
+CHAIN: list[dict[str, Any]] = [
     {"name": "find", "parameters": {"records": "4"}},
     {"name": "read", "depends_on": ["find"], "fan_out": {"over": ["find"], "field": "record"}},
     {"name": "join", "depends_on": ["read"], "inputs": {"upstream": "read"}},
@@ -35,8 +36,8 @@ async def test_two_coordinators_and_three_workers_do_each_step_once(factory: Fac
     await factory.template("chain", CHAIN)
     events: Counter[messages.TaskKey] = Counter()
 
-    def count(delivery: broker.Delivery) -> None:
-        message = messages.decode(delivery.type, delivery.body)
+    def count(delivery: Delivery) -> None:
+        message = encoding.decode(delivery.type, delivery.body)
         if isinstance(message, messages.StageCompleted):
             events[message.key] += 1
 
@@ -70,17 +71,20 @@ async def test_two_coordinators_and_three_workers_do_each_step_once(factory: Fac
 
 async def test_killed_processes_lose_nothing(factory: Factory) -> None:
     await factory.client(tier=Tier.ENTERPRISE)
-    await factory.template("chain", [{**step, "parameters": {**step.get("parameters", {}), "seconds": "0.05"}} for step in CHAIN])
-    coordinator, worker = factory.coordinator(**QUICK), factory.worker(**QUICK)
+    factory.environment.update(QUICK)
+    await factory.template(
+        "chain", [{**step, "parameters": {**step.get("parameters", {}), "seconds": "0.05"}} for step in CHAIN]
+    )
+    coordinator, worker = factory.coordinator(), factory.worker()
     async with factory.connect() as client:
         for _ in range(40):
             await client.submit("chain")
         await _begun(factory, 60)
         coordinator.kill()
-        factory.coordinator(**QUICK)
+        factory.coordinator()
         await _begun(factory, 120)
         worker.kill()
-        factory.worker(**QUICK)
+        factory.worker()
         finished = await client.answered(messages.ExecutionFinished, 40)
     assert Counter(message.status for message in finished) == {"completed": 40}
     rows = await factory.fetch("SELECT status, count(*)::int AS n FROM step_executions GROUP BY status")
@@ -92,10 +96,11 @@ async def test_killed_processes_lose_nothing(factory: Factory) -> None:
 
 async def test_a_frozen_worker_is_replaced_and_its_late_result_is_refused(factory: Factory) -> None:
     await factory.client()
+    factory.environment.update(QUICK)
     await factory.template("one", [{"name": "work", "stage": "slow_effect", "parameters": {"seconds": "1.5"}}])
-    factory.coordinator(**QUICK)
-    # With its one place taken it asks for no further task, which the broker would hand to it for as long as it is frozen.
-    frozen = factory.worker("slow_effect", concurrency=1, **QUICK)
+    factory.coordinator()
+    # With its one place taken it asks for no further task, which would be stuck with it while it is frozen.
+    frozen = factory.worker("slow_effect", concurrency=1)
     async with factory.connect() as client:
         await client.submit("one")
 
@@ -104,7 +109,7 @@ async def test_a_frozen_worker_is_replaced_and_its_late_result_is_refused(factor
 
         await eventually(accepted, "the coordinator knows who does the task")
         os.kill(frozen.pid, signal.SIGSTOP)
-        factory.worker("slow_effect", **QUICK)
+        factory.worker("slow_effect")
         (finished,) = await client.answered(messages.ExecutionFinished)
         os.kill(frozen.pid, signal.SIGCONT)
         assert finished.status == "completed"
@@ -121,8 +126,9 @@ async def test_a_frozen_worker_is_replaced_and_its_late_result_is_refused(factor
 
 async def test_a_task_that_vanished_from_its_queue_is_offered_again(factory: Factory) -> None:
     await factory.client()
+    factory.environment.update(QUICK)
     await factory.template("one", [{"name": "work"}])
-    factory.coordinator(**QUICK)
+    factory.coordinator()
     async with factory.connect() as client:
         await client.submit("one")
         puller = await client.connection.puller()
@@ -134,7 +140,7 @@ async def test_a_task_that_vanished_from_its_queue_is_offered_again(factory: Fac
             return delivery is not None
 
         await eventually(stolen, "the task was published")
-        factory.worker(**QUICK)
+        factory.worker()
         (finished,) = await client.answered(messages.ExecutionFinished)
     assert finished.status == "completed"
     assert [run[4] for run in factory.runs()] == ["2"]
@@ -143,10 +149,11 @@ async def test_a_task_that_vanished_from_its_queue_is_offered_again(factory: Fac
 
 async def test_a_task_that_kills_its_workers_ends_and_its_neighbours_do_not_suffer(factory: Factory) -> None:
     await factory.client()
+    factory.environment.update(QUICK)
     await factory.template("poison", [{"name": "work", "parameters": {"die": "true"}}])
     await factory.template("harmless", [{"name": "work"}])
-    factory.coordinator(**QUICK)
-    worker = factory.worker(**QUICK)
+    factory.coordinator()
+    worker = factory.worker()
     async with factory.connect() as client:
         poison = await client.submit("poison")
         for _ in range(4):
@@ -155,7 +162,7 @@ async def test_a_task_that_kills_its_workers_ends_and_its_neighbours_do_not_suff
         async def over() -> list[messages.ExecutionFinished] | None:
             nonlocal worker
             if worker.poll() is not None:  # as a supervisor would
-                worker = factory.worker(**QUICK)
+                worker = factory.worker()
             found = [m for m, _ in client.answers if isinstance(m, messages.ExecutionFinished)]
             return found if len(found) == 5 else None
 
@@ -192,7 +199,9 @@ async def test_a_task_that_a_worker_cannot_read_becomes_a_dead_letter(factory: F
 
 async def test_a_damaged_template_stops_its_own_executions_only(factory: Factory) -> None:
     await factory.client(tier=Tier.ENTERPRISE)
-    await factory.template("damaged", [{"name": "first", "parameters": {"seconds": "3.0"}}, {"name": "then", "depends_on": ["first"]}])
+    await factory.template(
+        "damaged", [{"name": "first", "parameters": {"seconds": "3.0"}}, {"name": "then", "depends_on": ["first"]}]
+    )
     await factory.template("sound", [{"name": "only"}])
     coordinator = factory.coordinator(FACTORY_SLOTS="1")
     factory.worker()

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import aio_pika
 import pytest
 
-from contracts import errors, messages, topology
+from contracts import encoding, errors, messages, topology
 from contracts.states import ExecutionStatus
 from contracts.tiers import Tier
 from infra import broker, settings
@@ -67,14 +67,14 @@ async def coordinator(url: str, answers: Answers) -> AsyncIterator[list[Delivery
             while True:
                 delivery = await inbox.get()
                 came.append(delivery)
-                request = messages.decode(delivery.type, delivery.body)
+                request = encoding.decode(delivery.type, delivery.body)
                 assert isinstance(request, messages.SubmitJob)
                 for answer in answers(request):
                     await publisher.publish(
                         "",
                         delivery.reply_to or "",
                         type(answer).__name__,
-                        messages.encode(answer),
+                        encoding.encode(answer),
                         correlation_id=delivery.correlation_id or delivery.message_id,
                     )
                 await delivery.ack()
@@ -98,7 +98,7 @@ async def test_a_job_is_accepted_and_its_end_is_told(stack: settings.Settings) -
         assert answer == accepted(request)
         assert await factory.finished(answer.execution_id, timeout=10) == ended(request)
     (delivery,) = came
-    assert messages.decode("SubmitJob", delivery.body) == request
+    assert encoding.decode("SubmitJob", delivery.body) == request
     assert re.match(r"amq\.gen-", delivery.reply_to or "")
     assert delivery.user_id == urlsplit(stack.amqp_url).username
     assert delivery.traceparent == trace

@@ -40,22 +40,25 @@ class Made(Artifact):
 SPEC = stages.StageSpec(name="effect", input=Given, output=Made, timeout=30, typical_seconds=0.01)
 
 
+def _note(log: str, line: str) -> None:
+    with pathlib.Path(log).open("a") as file:
+        file.write(line)
+
+
 async def run(ctx: stages.StageContext, task: Given) -> Made:
     key = ctx.key
     if task.log:
-        line = f"{key.execution_id} {key.epoch} {key.step} {key.shard} {key.attempt} {os.getpid()}\n"
-        with pathlib.Path(task.log).open("a") as file:
-            file.write(line)
+        _note(task.log, f"{key.execution_id} {key.epoch} {key.step} {key.shard} {key.attempt} {os.getpid()}\n")
     if task.die:
         os._exit(9)
     if task.seconds:
         await ctx.progress(0.5, "half")
         await asyncio.sleep(task.seconds)
-    if task.fail is not None and (key.attempt < task.fail_below_attempt or not task.fail_below_attempt):
-        if not task.fail_shards or key.shard in task.fail_shards:
-            raise (TransientError if task.fail is ErrorClass.TRANSIENT else PermanentError)(
-                f"told to fail as {task.fail}", {"shard": str(key.shard)}
-            )
+    early = key.attempt < task.fail_below_attempt or not task.fail_below_attempt
+    chosen = not task.fail_shards or key.shard in task.fail_shards
+    if task.fail is not None and early and chosen:
+        kind = TransientError if task.fail is ErrorClass.TRANSIENT else PermanentError
+        raise kind(f"told to fail as {task.fail}", {"shard": str(key.shard)})
     filler = "x" * task.size
     seen = len(task.upstream["outputs"]) if isinstance(task.upstream, dict) and "outputs" in task.upstream else 0
     return Made(

@@ -1,6 +1,7 @@
 """The same stage with a time-out that makes it a slow one, whose tasks workers do not buffer."""
 
 import effect_stage
+
 from contracts import stages
 
 SPEC = stages.StageSpec(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts import errors, messages, refs, tiers
+from contracts import encoding, errors, messages, refs, tiers
 from contracts.messages import Json
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.json"))
@@ -120,7 +120,7 @@ def read(path: Path) -> Document:
 def refused(type_name: str | None, document: object) -> errors.MessageError:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     with pytest.raises(errors.MessageError) as caught:
-        messages.decode(type_name, body)
+        encoding.decode(type_name, body)
     return caught.value
 
 
@@ -140,13 +140,13 @@ def lost(old: object, new: object, path: str = "") -> Iterator[str]:
 def test_a_message_of_any_version_is_read_and_nothing_of_it_is_lost(path: Path) -> None:
     type_name = path.name.partition(".")[0]
     old = read(path)
-    message = messages.decode(type_name, path.read_bytes())
-    new = json.loads(messages.encode(message))
+    message = encoding.decode(type_name, path.read_bytes())
+    new = json.loads(encoding.encode(message))
     assert list(lost(old, new)) == []
-    assert messages.decode(type_name, json.dumps(new).encode()) == message
+    assert encoding.decode(type_name, json.dumps(new).encode()) == message
 
 
-@pytest.mark.parametrize("name", messages.ALL)
+@pytest.mark.parametrize("name", encoding.ALL)
 def test_every_message_has_a_golden_file(name: str) -> None:
     assert any(path.name.startswith(f"{name}.v1.") for path in GOLDEN), f"add tests/golden/{name}.v1.minimal.json"
 
@@ -167,17 +167,17 @@ def test_a_version_that_this_reader_does_not_know_is_named(path: Path) -> None:
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_a_message_over_the_limit_is_refused(path: Path) -> None:
-    document = read(path) | {"colour": "x" * messages.LIMIT}
+    document = read(path) | {"colour": "x" * encoding.LIMIT}
     error = refused(path.name.partition(".")[0], document)
     assert error.reason is errors.Reason.TOO_LARGE
-    assert f"the limit is {messages.LIMIT}" in str(error)
+    assert f"the limit is {encoding.LIMIT}" in str(error)
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_a_missing_field_is_named(path: Path) -> None:
     type_name = path.name.partition(".")[0]
     document = read(path)
-    for name, field in messages.ALL[type_name].model_fields.items():
+    for name, field in encoding.ALL[type_name].model_fields.items():
         if field.is_required():
             error = refused(type_name, {key: value for key, value in document.items() if key != name})
             assert f"field '{name}'" in str(error)
@@ -186,9 +186,9 @@ def test_a_missing_field_is_named(path: Path) -> None:
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_fields_with_a_default_may_be_left_out(path: Path) -> None:
     type_name = path.name.partition(".")[0]
-    message = messages.decode(type_name, path.read_bytes())
+    message = encoding.decode(type_name, path.read_bytes())
     short = message.model_dump_json(exclude_defaults=True).encode()
-    assert messages.decode(type_name, short) == message
+    assert encoding.decode(type_name, short) == message
 
 
 @pytest.mark.parametrize("type_name", [None, "", "SubmitJobs", "Message"])
@@ -222,24 +222,24 @@ def test_a_wrong_value_is_named_with_its_field(field: str, value: Json) -> None:
 
 @given(every_message)
 def test_what_was_encoded_decodes_to_the_same(message: messages.Message) -> None:
-    assert messages.decode(type(message).__name__, messages.encode(message)) == message
+    assert encoding.decode(type(message).__name__, encoding.encode(message)) == message
 
 
-@given(st.integers(0, 4 * messages.LIMIT))
+@given(st.integers(0, 4 * encoding.LIMIT))
 def test_nothing_over_the_limit_is_ever_encoded(size: int) -> None:
     job = messages.SubmitJob(submit_key="1", client="acme", template="report", parameters={"text": "ü" * (size // 2)})
-    if len(job.model_dump_json(exclude_none=True).encode()) <= messages.LIMIT:
-        assert len(messages.encode(job)) <= messages.LIMIT
+    if len(job.model_dump_json(exclude_none=True).encode()) <= encoding.LIMIT:
+        assert len(encoding.encode(job)) <= encoding.LIMIT
     else:
         with pytest.raises(errors.MessageError, match="the limit is") as caught:
-            messages.encode(job)
+            encoding.encode(job)
         assert caught.value.reason is errors.Reason.TOO_LARGE
 
 
 @given(st.binary(max_size=300))
 def test_no_body_does_worse_than_be_refused(body: bytes) -> None:
     with pytest.raises(errors.MessageError):
-        messages.decode("StageTask", body)
+        encoding.decode("StageTask", body)
 
 
 def test_the_identity_of_an_attempt_is_in_every_message_about_it() -> None:

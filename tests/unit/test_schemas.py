@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contracts import messages, schema, tiers, topology
+from contracts import encoding, schema, tiers, topology
 from docs import generate
 
 GENERATED = generate.files()
@@ -28,7 +28,7 @@ def test_no_file_is_left_of_a_model_that_is_gone() -> None:
 
 
 def test_every_message_and_every_input_and_output_of_a_stage_has_a_schema() -> None:
-    from_messages = set(messages.ALL)
+    from_messages = set(encoding.ALL)
     assert from_messages | {"DataRef", "Report", "SourceList", "LibrarianInput", "Template"} <= set(
         schema.json_schemas()
     )
@@ -86,7 +86,7 @@ def test_operations_use_messages_of_their_own_channel() -> None:
 
 def test_every_message_travels_on_a_channel_and_every_channel_is_used() -> None:
     channels = ASYNCAPI["channels"]
-    assert {name for channel in channels.values() for name in channel["messages"]} == set(messages.ALL)
+    assert {name for channel in channels.values() for name in channel["messages"]} == set(encoding.ALL)
     assert {part["channel"]["$ref"].rpartition("/")[2] for part in ASYNCAPI["operations"].values()} == set(channels)
 
 

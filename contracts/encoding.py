@@ -1,0 +1,85 @@
+"""Messages as bytes: JSON of a bounded size, refused with the field, the value and the remedy where it is wrong."""
+
+import json
+import re
+
+import pydantic
+
+from contracts import messages
+from contracts.errors import MessageError, Reason
+from contracts.model import Scalar, explain
+
+LIMIT = 32 * 1024
+"""No message is larger than this many bytes."""
+
+ALL: dict[str, type[messages.Message]] = {
+    model.__name__: model
+    for model in (
+        messages.SubmitJob,
+        messages.CancelExecution,
+        messages.JobAccepted,
+        messages.JobRejected,
+        messages.ExecutionFinished,
+        messages.StageTask,
+        messages.StageAccepted,
+        messages.StageProgress,
+        messages.StageCompleted,
+        messages.StageFailed,
+        messages.WorkerHeartbeat,
+        messages.CancelWork,
+        messages.DrainWorker,
+        messages.ControlSnapshot,
+        messages.ExecutionProgressed,
+        messages.Probe,
+    )
+}
+"""Every message by the name that the AMQP property ``type`` holds."""
+
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""U+0000 as JSON writes it. Postgres stores it neither in text nor in jsonb."""
+
+
+def encode(message: messages.Message) -> bytes:
+    """The message as JSON; raises MessageError if it is over the limit, so that nothing oversized is ever published."""
+    body = message.model_dump_json(exclude_none=True).encode()
+    if len(body) > LIMIT:
+        raise MessageError(Reason.TOO_LARGE, f"{type(message).__name__} has {len(body)} bytes; the limit is {LIMIT}")
+    return body
+
+
+def decode(type_name: str | None, body: bytes) -> messages.Message:
+    """The message that the body holds; raises MessageError naming the field, the value and the remedy."""
+    model = ALL.get(type_name or "")
+    if model is None:
+        known = ", ".join(ALL)
+        raise MessageError(Reason.UNKNOWN_TYPE, f"property 'type' is {type_name!r}; set it to one of {known}")
+    if len(body) > LIMIT:
+        raise MessageError(
+            Reason.TOO_LARGE,
+            f"the body has {len(body)} bytes and the limit is {LIMIT}; "
+            "store large parameters as an object and send its reference",
+        )
+    if _NUL.search(body):
+        raise MessageError(
+            Reason.INVALID_MESSAGE, f"{type_name} holds the character U+0000, which no text needs; remove it"
+        )
+    try:
+        return model.model_validate_json(body)
+    except pydantic.ValidationError as error:
+        raise _refusal(type_name or "", body, error) from error
+
+
+def _refusal(type_name: str, body: bytes, error: pydantic.ValidationError) -> MessageError:
+    version = _version(body)
+    if version is not None and version != 1:
+        return MessageError(Reason.UNKNOWN_VERSION, f"{type_name} has version {version!r}; this reader knows version 1")
+    return MessageError(Reason.INVALID_MESSAGE, f"{type_name}: {explain(error)}")
+
+
+def _version(body: bytes) -> Scalar | None:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    version = document.get("version") if isinstance(document, dict) else None
+    return version if isinstance(version, bool | int | float | str) else None
