@@ -40,8 +40,9 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def encode(message: messages.Message) -> bytes:
-    """The message as JSON; raises MessageError if it is over the limit, so that nothing oversized is ever published."""
+    """The message as JSON; raises MessageError for one that no reader would take, so that none is ever published."""
     body = message.model_dump_json(exclude_none=True).encode()
+    _refuse_nul(type(message).__name__, body)
     if len(body) > LIMIT:
         raise MessageError(Reason.TOO_LARGE, f"{type(message).__name__} has {len(body)} bytes; the limit is {LIMIT}")
     return body
@@ -59,14 +60,18 @@ def decode(type_name: str | None, body: bytes) -> messages.Message:
             f"the body has {len(body)} bytes and the limit is {LIMIT}; "
             "store large parameters as an object and send its reference",
         )
-    if _NUL.search(body):
-        raise MessageError(
-            Reason.INVALID_MESSAGE, f"{type_name} holds the character U+0000, which no text needs; remove it"
-        )
+    _refuse_nul(type_name or "", body)
     try:
         return model.model_validate_json(body)
     except pydantic.ValidationError as error:
         raise _refusal(type_name or "", body, error) from error
+
+
+def _refuse_nul(type_name: str, body: bytes) -> None:
+    if _NUL.search(body):
+        raise MessageError(
+            Reason.INVALID_MESSAGE, f"{type_name} holds the character U+0000, which no text needs; remove it"
+        )
 
 
 def _refusal(type_name: str, body: bytes, error: pydantic.ValidationError) -> MessageError:

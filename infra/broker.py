@@ -59,9 +59,6 @@ class Publisher:
         Raises UnroutableError if it is mandatory and no queue takes it, BrokerError if the broker refuses it or does
         not answer within ``timeout`` seconds: then nobody knows whether it was taken, and it is published again.
         """
-        sent: dict[str, Any] = dict(headers or {})
-        if traceparent is not None:
-            sent["traceparent"] = traceparent
         properties = Properties(
             content_type="application/json",
             delivery_mode=PERSISTENT if persistent else TRANSIENT,
@@ -71,9 +68,14 @@ class Publisher:
             correlation_id=correlation_id,
             reply_to=reply_to,
             user_id=user_id,
-            headers=sent or None,
+            headers={**(headers or {}), **({"traceparent": traceparent} if traceparent else {})} or None,
             expiration=None if expiration is None else str(int(expiration * 1000)),
         )
+        await self._confirmed(exchange, routing_key, body, properties, mandatory, timeout)
+
+    async def _confirmed(
+        self, exchange: str, routing_key: str, body: bytes, properties: Properties, mandatory: bool, timeout: float
+    ) -> None:
         try:
             async with asyncio.timeout(timeout):
                 await self._channel.basic_publish(

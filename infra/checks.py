@@ -106,13 +106,18 @@ def _documents(
         if upstream.stage not in specs:
             continue
         given = specs[upstream.stage].output
-        wanted = set(_models(spec.input.model_fields[name].annotation, joined=upstream.fan_out is not None))
-        if not any(issubclass(given, accepted) for accepted in wanted):
+        annotation = spec.input.model_fields[name].annotation
+        wanted = set(_models(annotation, joined=upstream.fan_out is not None))
+        if not _takes_anything(annotation) and not any(issubclass(given, accepted) for accepted in wanted):
             of_all = "all shards of " if upstream.fan_out else ""
             yield (
                 f"inputs.{name} is {of_all}'{source}', which gives {given.__name__}; "
-                f"stage '{spec.name}' takes {_names(spec.input.model_fields[name].annotation)} there"
+                f"stage '{spec.name}' takes {_names(annotation)} there"
             )
+
+
+def _takes_anything(annotation: object) -> bool:
+    return annotation in (typing.Any, object) or any(map(_takes_anything, typing.get_args(annotation)))
 
 
 def _models(annotation: object, *, joined: bool) -> Iterator[type[model.Model]]:

@@ -140,7 +140,7 @@ async def _demonstrate(configured: Settings, request: Request, address: str, sho
         parameters = await _parameters(template, request, address, store)
         job = messages.SubmitJob(
             submit_key=client.new_key(),
-            client=installation.DEMO_CLIENT,
+            client=installation.CLIENT,
             template=template.name,
             parameters=parameters,
         )
@@ -170,7 +170,7 @@ async def _parameters(template: Template, request: Request, address: str, store:
             raise FactoryError(f"template '{template.name}' has no parameter '{name}', which a demonstration sets")
     catalogue = request.collection.catalogue(address)
     task = messages.TaskKey(identifiers.new(), 1, "parameters", 0, 1)
-    place = documents.Place(installation.DEMO_CLIENT, datetime.datetime.now(datetime.UTC).date(), task)
+    place = documents.Place(installation.CLIENT, datetime.datetime.now(datetime.UTC).date(), task)
     ref = await values.put(catalogue, place, store)
     given: dict[str, Json] = {"topic": request.topic, "catalogue": ref.model_dump(mode="json", exclude_none=True)}
     return given | (_everything(template, len(catalogue.records)) if request.everything else {})

@@ -1,4 +1,4 @@
-"""The factory of one home folder: what is prepared before it starts, what processes it has, when they are ready."""
+"""The factory of one home folder: what processes it has, and when they are ready."""
 
 import asyncio
 import socket
@@ -11,14 +11,12 @@ import aiohttp
 
 from contracts import intelligence, registry
 from contracts.errors import FactoryError
-from contracts.tiers import Tier
-from infra import database, jobs, objects, settings
-from infra import templates as stored_templates
+from infra import settings
 from infra.local import control, plan, processes
-from infra.settings import Settings
-from producer import definitions, provision
 
-DEMO_CLIENT = "demo"
+CLIENT = "demo"
+"""The client that a factory on a machine of one's own begins with; it may run everything."""
+
 FETCHER = intelligence.FEED_FETCHER.name
 FETCHER_CONCURRENCY = 16
 """Fetching waits for other people's servers most of the time."""
@@ -27,32 +25,6 @@ READY_SECONDS = 90.0
 POLL_SECONDS = 0.1
 HEALTH_PORT = "--health-port"
 FETCH_ALLOW = "FACTORY_FETCH_ALLOW"
-
-
-async def prepare(configured: Settings) -> list[str]:
-    """Migrates everything, applies the packaged templates that are absent and makes the client 'demo'."""
-    done = await provision.migrate(configured)
-    async with (
-        database.connect(configured.database_url, application="factory prepare", size=1) as pool,
-        pool.acquire() as connection,
-        objects.connect(
-            configured.s3_endpoint,
-            configured.s3_access_key,
-            configured.s3_secret_key,
-            configured.s3_bucket,
-            region=configured.s3_region,
-        ) as store,
-    ):
-        there = {row["name"] for row in await stored_templates.listing(connection)}
-        absent = [path for path in definitions.packaged() if path.stem not in there]
-        if absent:
-            loaded = [definitions.load(path) for path in absent]
-            for template, _ in await definitions.apply(configured, connection, store, loaded):
-                done.append(f"template '{template.name}' applied")
-        if not await jobs.clients(connection, [DEMO_CLIENT]):
-            await jobs.save_client(connection, DEMO_CLIENT, "Demonstration", Tier.ENTERPRISE, None)
-            done.append(f"client '{DEMO_CLIENT}' added")
-    return done
 
 
 def process_specs(

@@ -153,15 +153,19 @@ def _client(request: Request, known: Known) -> Client:
     return client
 
 
-async def _execution(
-    connection: database.Connection, state: State, request: Request, job: SubmitJob, known: Known, new_id: UUID
-) -> NewExecution:
-    client = _client(request, known)
+def _check_address(request: Request) -> None:
     if not replies.allowed(request.delivery.reply_to):
         raise MessageError(
             Reason.INVALID_REPLY_TO,
             f"property 'reply_to' is '{request.delivery.reply_to}'; use a direct-reply, generated or 'reply.' queue",
         )
+
+
+async def _execution(
+    connection: database.Connection, state: State, request: Request, job: SubmitJob, known: Known, new_id: UUID
+) -> NewExecution:
+    client = _client(request, known)
+    _check_address(request)
     template = await _template(connection, state, job, known)
     if client.tier not in template.tiers:
         tiers = ", ".join(sorted(template.tiers))

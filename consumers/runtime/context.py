@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import structlog
 
-from consumers.runtime import inputs
+from consumers.runtime import inputs, text
 from consumers.runtime.equipment import Equipment
 from contracts import messages, stages
 from contracts.analysis import Analyst
@@ -64,7 +64,7 @@ class Context:
         if time.monotonic() - self._told < PROGRESS_SECONDS:
             return
         self._told = time.monotonic()
-        await self._report(min(max(fraction, 0.0), 1.0), note[:200])
+        await self._report(min(max(fraction, 0.0), 1.0), text.plain(note, 200))
 
     async def fetch(self, url: str, headers: Mapping[str, str] | None = None) -> stages.Page:
         """The page at a URL, through the egress guard."""

@@ -8,11 +8,11 @@ from typing import Any
 import pydantic_core
 import structlog
 
-from consumers.runtime import inputs
+from consumers.runtime import inputs, text
 from consumers.runtime.context import Context, Report
 from consumers.runtime.equipment import Equipment
-from contracts import model
-from contracts.errors import ErrorClass, PermanentError, StageError, TransientError
+from contracts import encoding, model
+from contracts.errors import ErrorClass, MessageError, PermanentError, StageError, TransientError
 from contracts.messages import StageCompleted, StageFailed, StageTask
 from contracts.model import Artifact, Summary
 from contracts.refs import DataRef
@@ -25,6 +25,11 @@ Run = Callable[[StageContext, Any], Awaitable[Artifact]]
 
 Event = StageCompleted | StageFailed
 
+EXPLANATION_BYTES = 2000
+DETAIL_BYTES = 1024
+DETAILS = 8
+"""An explanation and its details may quote hostile text, and must fit a message however they are escaped."""
+
 
 async def attempt(
     equipment: Equipment, spec: StageSpec, run: Run, task: StageTask, worker: str, report: Report
@@ -33,12 +38,16 @@ async def attempt(
     began = time.monotonic()
     try:
         async with asyncio.timeout(task.timeout):
-            return await _completed(equipment, spec, run, task, worker, report, began)
+            event = await _completed(equipment, spec, run, task, worker, report, began)
+        encoding.encode(event)
+        return event
     except TimeoutError:
         error: StageError = StageError(f"the work took longer than its time-out of {task.timeout:g} s")
         return _failed(task, worker, began, error, ErrorClass.TIMEOUT)
     except StageError as failure:
         return _failed(task, worker, began, failure, failure.error_class)
+    except MessageError as refusal:
+        return _failed(task, worker, began, StageError(str(refusal)), ErrorClass.PERMANENT)
     except Exception as fault:
         # A fault of the stage's code is tried again: it may lie in what the code met, and attempts are limited.
         log.exception("stage_raised", stage=spec.name, step=task.step)
@@ -104,8 +113,8 @@ def _failed(task: StageTask, worker: str, began: float, error: StageError, error
         attempt=task.attempt,
         worker=worker,
         error_class=error_class,
-        explanation=(str(error) or type(error).__name__)[:2000],
-        details={name: value[:2048] for name, value in list(error.details.items())[:8]},
+        explanation=text.plain(str(error) or type(error).__name__, EXPLANATION_BYTES),
+        details={name: text.plain(value, DETAIL_BYTES) for name, value in list(error.details.items())[:DETAILS]},
         after=min(error.after, 86400.0) if isinstance(error, TransientError) and error.after is not None else None,
         metrics={"seconds": round(time.monotonic() - began, 4)},
     )

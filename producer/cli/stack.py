@@ -12,9 +12,8 @@ from contracts.errors import FactoryError
 from contracts.states import ExecutionStatus
 from infra import dead_letters, settings, views
 from infra.local import control, plan, record
-from infra.local import doctor as machine
 from infra.settings import Settings
-from producer import diagnosis, installation, provision
+from producer import installation
 from producer.cli import output, session
 
 WORKER_SECONDS = 30.0
@@ -23,15 +22,8 @@ WORKER_SECONDS = 30.0
 
 def register(app: typer.Typer, name: str) -> None:
     """Adds the command."""
-    commands: dict[str, Callable[..., None]] = {
-        "up": up,
-        "down": down,
-        "status": status,
-        "doctor": doctor,
-        "migrate": migrate,
-        "prepare": prepare,
-    }
-    app.command(name, hidden=name == "prepare")(commands[name])
+    commands: dict[str, Callable[..., None]] = {"up": up, "down": down, "status": status}
+    app.command(name)(commands[name])
 
 
 def up(
@@ -147,34 +139,3 @@ def _processes(rows: list[record.Row], health: dict[str, str | None]) -> None:
         shown.append((row.name, row.pid or "", word, output.seconds(now - row.since), row.restarts or ""))
     empty = "nothing runs here; start it with 'factory up'"
     output.table(("process", "pid", "state", "for", "restarts"), shown, empty)
-
-
-def migrate(json: output.Json = False) -> None:
-    """Migrate the database, declare the queues, install the policy, make the bucket; again changes nothing."""
-    done = session.run(provision.migrate(session.known()))
-    _done(done, json)
-
-
-def prepare(json: output.Json = False) -> None:
-    """What 'up' does between servers and processes: migrate, and add the packaged templates and the client 'demo'."""
-    done = session.run(installation.prepare(session.known()))
-    _done(done, json)
-
-
-def _done(done: list[str], json: bool) -> None:
-    if json:
-        output.document({"done": done})
-    for line in [] if json else done:
-        output.say(line)
-
-
-def doctor(json: output.Json = False) -> None:
-    """Check the machine, the servers, the queues and the workers, and name the remedy for what is missing."""
-    found = session.run(machine.checks(settings.surroundings(), [diagnosis.checks]))
-    if json:
-        output.document({"ok": all(check.ok for check in found), "checks": found})
-    else:
-        rows = [(output.status("ok" if c.ok else "missing"), c.name, c.detail, c.remedy) for c in found]
-        output.table(("", "what", "finding", "remedy"), rows, "nothing to check")
-    if not all(check.ok for check in found):
-        raise typer.Exit(1)

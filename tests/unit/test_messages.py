@@ -15,8 +15,8 @@ from contracts.messages import Json
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.json"))
 Document = dict[str, Json]
 
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=100)
-keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=100)
+keys = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=200)
 names = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 scalars = st.booleans() | st.integers(-(2**53), 2**53) | numbers | texts
