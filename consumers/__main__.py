@@ -44,16 +44,7 @@ async def _coordinator(configured: Settings, port: int | None) -> None:
             threads=4,
         ) as bucket,
     ):
-        running = asyncio.create_task(service.run(configured, _store(bucket), state))
-        stop = _stop_on_signals()
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
-            stopping.cancel()
-            running.result()
-        # Nothing needs to be put in order: whatever is not acknowledged comes again, here or elsewhere.
-        running.cancel()
-        await asyncio.wait({running})
+        await service.run(configured, _store(bucket), _stop_on_signals(), state)
 
 
 def _store(bucket: objects.Objects) -> Store:

@@ -2,11 +2,11 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 
 import structlog
 
+from consumers import sessions
 from consumers.coordinator import beats, mortuary, notifications, proof, settling, sweeper
 from consumers.coordinator.desk import Desk
 from consumers.coordinator.engine import Tools
@@ -14,7 +14,6 @@ from consumers.coordinator.library import Library
 from consumers.coordinator.manifests import Store
 from consumers.coordinator.transitions import State
 from contracts import topology
-from contracts.errors import FactoryError
 from infra import broker, database, expressions
 from infra.delivery import BrokerError
 from infra.health import Health
@@ -22,37 +21,22 @@ from infra.settings import Settings
 
 log = structlog.get_logger()
 
-RECONNECT_CAP = 15.0
 WATCH_SECONDS = 30.0
 
+Work = Coroutine[None, None, None]
+Start = Callable[[Work], None]
+"""Begins what runs beside everything else until the session ends."""
 
-async def run(settings: Settings, store: Store, health: Health) -> None:
-    """Runs for ever. A lost broker is met by closing everything and connecting anew; any other end is the caller's."""
+
+async def run(settings: Settings, store: Store, stop: asyncio.Event, health: Health) -> None:
+    """Coordinates until ``stop`` is set. What is not acknowledged by then comes again, here or elsewhere."""
     tools = Tools(evaluate=expressions.value, random=random.SystemRandom().random)
     async with database.connect(settings.database_url, application="factory coordinator") as pool:
         state = State(pool, Library(), tools)
-        failures = 0
-        while True:
-            began = time.monotonic()
-            try:
-                await _session(settings, state, store, health)
-            except* (FactoryError, database.Failure, *database.UNAVAILABLE) as group:
-                reason = "; ".join(sorted({str(error) for error in _leaves(group)}))
-                health.fault("session", reason)
-            failures = 0 if time.monotonic() - began > RECONNECT_CAP else failures + 1
-            pause = tools.random() * min(RECONNECT_CAP, 0.25 * 2**failures)
-            log.error("session_ended", reason=health.faults.get("session"), again_in=round(pause, 2))
-            await asyncio.sleep(pause)
+        await sessions.repeat(lambda: _session(settings, state, store, stop, health), health, stop)
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
-
-
-async def _session(settings: Settings, state: State, store: Store, health: Health) -> None:
+async def _session(settings: Settings, state: State, store: Store, stop: asyncio.Event, health: Health) -> None:
     """Works until a connection breaks. Two connections, because a broker in need blocks those that publish, and must
     not block those that acknowledge."""
     async with (
@@ -60,35 +44,43 @@ async def _session(settings: Settings, state: State, store: Store, health: Healt
         broker.connect(settings.amqp_url, name="coordinator, publishing") as outgoing,
         asyncio.TaskGroup() as group,
     ):
+        tasks: list[asyncio.Task[None]] = []
+
+        def start(work: Work) -> None:
+            tasks.append(group.create_task(work))
+
         for connection in (incoming, outgoing):
-            group.create_task(connection.watch())
+            start(connection.watch())
         desk = Desk(settings, state, incoming, await outgoing.publisher(), store, health)
-        await _prove(desk, group)
-        await _work(desk, group)
+        await _prove(desk, start)
+        await _work(desk, start)
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
 
 
-async def _prove(desk: Desk, group: asyncio.TaskGroup) -> None:
+async def _prove(desk: Desk, start: Start) -> None:
     """Raises ProofError before any work is taken if something that the guarantees rest on is missing."""
     await proof.database_is_current(desk.settings.database_url)
     await proof.policies_are_in_force(desk.settings.amqp_admin_url, desk.settings.amqp_url)
-    group.create_task(mortuary.receive(desk, await mortuary.consume(desk)))
+    start(mortuary.receive(desk, await mortuary.consume(desk)))
     await proof.dead_letters_arrive(desk)
 
 
-async def _work(desk: Desk, group: asyncio.TaskGroup) -> None:
-    group.create_task(beats.record(desk, await beats.consume(desk)))
+async def _work(desk: Desk, start: Start) -> None:
+    start(beats.record(desk, await beats.consume(desk)))
     jobs = await settling.consume(desk, topology.jobs_queue, settling.JOB_BATCH)
     events = await settling.consume(desk, topology.events_queue, desk.settings.batch_size)
-    group.create_task(settling.settle_jobs(desk, jobs))
-    group.create_task(settling.settle_events(desk, events))
+    start(settling.settle_jobs(desk, jobs))
+    start(settling.settle_events(desk, events))
     for loop in _loops(desk):
-        group.create_task(loop)
+        start(loop)
     desk.admission.set()
     desk.health.mended("session")
     log.info("coordinator_ready")
 
 
-def _loops(desk: Desk) -> list[Coroutine[None, None, None]]:
+def _loops(desk: Desk) -> list[Work]:
     sweep = desk.settings.sweep_seconds
     regular: list[tuple[str, float, Callable[[Desk], Awaitable[None]]]] = [
         ("published", 0.1, sweeper.note_published),

@@ -1,16 +1,14 @@
 """A worker process: it takes tasks of its stages, does them, says what it holds, and leaves in good order."""
 
 import asyncio
-import contextlib
 import os
-import random
 import secrets
 import socket
-import time
 from collections.abc import Sequence
 
 import structlog
 
+from consumers import sessions
 from consumers.handlers import Handler
 from consumers.runtime import control, settlement
 from consumers.runtime.control import Control
@@ -19,7 +17,7 @@ from consumers.runtime.equipment import Equipment
 from consumers.runtime.slots import Slots
 from consumers.runtime.supply import Offer, Supply
 from contracts import encoding, topology
-from contracts.errors import FactoryError, MessageError, Reason
+from contracts.errors import MessageError, Reason
 from contracts.messages import StageTask, WorkerHeartbeat
 from contracts.tiers import Tier
 from infra import broker
@@ -33,7 +31,6 @@ log = structlog.get_logger()
 ALONE_AFTER = 2
 """A task that the broker has handed out so often before runs alone: it may be what killed its workers."""
 
-RECONNECT_CAP = 15.0
 WATCH_SECONDS = 30.0
 
 
@@ -50,28 +47,8 @@ async def run(
     stop: asyncio.Event,
     health: Health,
 ) -> None:
-    """Works until ``stop`` is set, then drains. A lost broker is met by connecting anew, as a new instance."""
-    failures = 0
-    while not stop.is_set():
-        began = time.monotonic()
-        try:
-            await _session(settings, equipment, handlers, concurrency, stop, health)
-        except* FactoryError as group:
-            reason = "; ".join(sorted({str(error) for error in _leaves(group)}))
-            health.fault("session", reason)
-            failures = 0 if time.monotonic() - began > RECONNECT_CAP else failures + 1
-            pause = random.SystemRandom().random() * min(RECONNECT_CAP, 0.25 * 2**failures)
-            log.error("session_ended", reason=reason, again_in=round(pause, 2))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await stop.wait()
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
+    """Works until ``stop`` is set, then drains. Each session with the broker is a worker instance of its own."""
+    await sessions.repeat(lambda: _session(settings, equipment, handlers, concurrency, stop, health), health, stop)
 
 
 async def _session(

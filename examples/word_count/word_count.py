@@ -26,6 +26,5 @@ SPEC = stages.StageSpec(name="word_count", input=Text, output=WordCounts, timeou
 
 async def run(ctx: stages.StageContext, task: Text) -> WordCounts:
     words = re.findall(r"\w+", task.text.lower())
-    await ctx.progress(0.5, f"{len(words)} words")
     counted = collections.Counter(words).most_common(task.top)
     return WordCounts(words=len(words), records=tuple(Word(word=word, times=times) for word, times in counted))

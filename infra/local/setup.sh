@@ -6,6 +6,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 readonly VENV=.venv
 readonly RABBITMQ=/usr/lib/rabbitmq/bin/rabbitmq-server
+# The package manager asks this program before it starts a service.
+readonly POLICY=/usr/sbin/policy-rc.d
+readonly POLICY_MARK='# written by infra/local/setup.sh for the time of one installation'
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() {
@@ -33,7 +36,10 @@ find_python() {
     fail "no Python 3.11 or newer on PATH: install one, or name it with 'make setup PYTHON=/path/to/python3'."
 }
 
-has_rabbitmq() { [ -x "$RABBITMQ" ] || command -v rabbitmq-server >/dev/null; }
+# A broker that the environment names needs none on this machine.
+needs_rabbitmq() {
+    [ -z "${FACTORY_AMQP_URL:-}" ] && [ ! -x "$RABBITMQ" ] && ! command -v rabbitmq-server >/dev/null
+}
 
 # What decides whether an installed environment is still the right one.
 fingerprint() {
@@ -45,37 +51,60 @@ fingerprint() {
 }
 
 policy_restore() {
-    rm -f /usr/sbin/policy-rc.d
-    if [ -e /usr/sbin/policy-rc.d.before-factory ]; then
-        mv /usr/sbin/policy-rc.d.before-factory /usr/sbin/policy-rc.d
+    if grep -qsF "$POLICY_MARK" "$POLICY"; then
+        rm -f "$POLICY"
+    fi
+    if [ -e "$POLICY.before-factory" ]; then
+        mv "$POLICY.before-factory" "$POLICY"
     fi
 }
 
-# Installs packages without letting any of their services start, now or at boot: the factory runs a private node.
+# Keeps services of the packages from starting: the factory runs a private node.
+policy_forbid() {
+    policy_restore # an earlier run may have been killed before it could
+    trap policy_restore EXIT
+    if [ -e "$POLICY" ]; then
+        mv "$POLICY" "$POLICY.before-factory"
+    fi
+    printf '#!/bin/sh\n%s\nexit 101\n' "$POLICY_MARK" >"$POLICY"
+    chmod 755 "$POLICY"
+}
+
 install_packages() {
-    command -v apt-get >/dev/null || fail "this system has no apt-get; install by hand: $*"
+    local apt=(apt-get -qq -o DPkg::Lock::Timeout=300)
+    command -v apt-get >/dev/null || fail "missing: $*" "this system has no apt-get: install them by its own means."
     if [ "$(id -u)" -ne 0 ]; then
-        fail "missing: $*" "run as root:  apt-get install $*" "then run 'make setup' again."
+        fail "missing: $*" "run as root:  apt-get install $*" "then run 'make' again."
     fi
     say "installing $* with apt-get"
-    export DEBIAN_FRONTEND=noninteractive
-    if [ -e /usr/sbin/policy-rc.d ]; then
-        mv /usr/sbin/policy-rc.d /usr/sbin/policy-rc.d.before-factory
-    fi
-    trap policy_restore EXIT
-    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
-    chmod 755 /usr/sbin/policy-rc.d
-    apt-get update -qq
-    apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    export DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes
+    policy_forbid
+    "${apt[@]}" update
+    "${apt[@]}" install -y --no-install-recommends "$@" >/dev/null
     policy_restore
     trap - EXIT
 }
 
-install_rabbitmq() {
-    install_packages rabbitmq-server
+disable_service() {
     if command -v systemctl >/dev/null; then
         systemctl disable --quiet rabbitmq-server.service epmd.socket epmd.service 2>/dev/null ||
             say "could not disable the system's own rabbitmq-server service; it may start at the next boot"
+    fi
+}
+
+# Everything that the distribution has to provide, asked for at once.
+install_missing() {
+    local packages=()
+    needs_rabbitmq && packages+=(rabbitmq-server)
+    if [ -n "$1" ] && ! "$1" -c 'import ensurepip, venv' 2>/dev/null; then
+        packages+=("python$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv")
+    fi
+    if [ "${#packages[@]}" -eq 0 ]; then
+        return
+    fi
+    install_packages "${packages[@]}"
+    if [[ " ${packages[*]} " == *" rabbitmq-server "* ]]; then
+        disable_service
     fi
 }
 
@@ -86,13 +115,9 @@ usable_environment() {
 }
 
 make_environment() {
-    local python=$1
-    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-        install_packages "python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
-    fi
-    say "making $VENV with $("$python" --version)"
+    say "making $VENV with $("$1" --version)"
     rm -rf "$VENV"
-    "$python" -m venv "$VENV"
+    "$1" -m venv "$VENV"
 }
 
 install_project() {
@@ -105,19 +130,19 @@ install_project() {
 }
 
 main() {
-    local stamp python
+    local stamp python=
     stamp="$VENV/.setup-$(fingerprint)"
-    if [ -e "$stamp" ] && has_rabbitmq; then
+    if [ -e "$stamp" ] && ! needs_rabbitmq; then
         return
     fi
-    if ! has_rabbitmq; then
-        install_rabbitmq
+    if [ ! -e "$stamp" ] && ! usable_environment; then
+        python=$(find_python)
+    fi
+    install_missing "$python"
+    if [ -n "$python" ]; then
+        make_environment "$python"
     fi
     if [ ! -e "$stamp" ]; then
-        python=$(find_python)
-        if ! usable_environment; then
-            make_environment "$python"
-        fi
         install_project
         rm -f "$VENV"/.setup-*
         touch "$stamp"

@@ -10,7 +10,7 @@ from contracts import artifacts, messages, topology
 from contracts.states import StepStatus
 from contracts.tiers import Tier
 from infra import documents, identifiers, objects, views
-from producer import collection, feedserver, installation, values
+from producer import collection, feedserver, installation, preparation, values
 from tests.factories import Factory, eventually
 
 OURS = (
@@ -75,7 +75,7 @@ async def test_no_answer_is_written_into_a_queue_of_ours(factory: Factory) -> No
 
 
 async def test_a_feed_address_inside_is_a_failure_of_its_shard(factory: Factory) -> None:
-    await installation.prepare(factory.settings)
+    await preparation.prepare(factory.settings)
     management = urlsplit(factory.settings.amqp_admin_url).port
     inside = {
         f"http://127.0.0.1:{management}/api/overview": "refused",
@@ -102,7 +102,7 @@ async def test_a_feed_address_inside_is_a_failure_of_its_shard(factory: Factory)
             "minimum_score": 0,
             "minimum_sources": 0,
         }
-        await client.submit("rss_intelligence", installation.DEMO_CLIENT, parameters=parameters)
+        await client.submit("rss_intelligence", installation.CLIENT, parameters=parameters)
         (finished,) = await client.answered(messages.ExecutionFinished)
     assert finished.status == "completed"
     async with factory.pool.acquire() as connection:
@@ -115,7 +115,7 @@ async def test_a_feed_address_inside_is_a_failure_of_its_shard(factory: Factory)
 
 async def _stored(factory: Factory, catalogue: artifacts.Catalogue) -> messages.Json:
     key = messages.TaskKey(identifiers.new(), 1, "parameters", 0, 1)
-    place = documents.Place(installation.DEMO_CLIENT, datetime.datetime.now(datetime.UTC).date(), key)
+    place = documents.Place(installation.CLIENT, datetime.datetime.now(datetime.UTC).date(), key)
     found = factory.settings
     async with objects.connect(found.s3_endpoint, found.s3_access_key, found.s3_secret_key, found.s3_bucket) as store:
         ref = await values.put(catalogue, place, store)

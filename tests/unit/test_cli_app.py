@@ -86,3 +86,17 @@ def test_status_and_down_work_where_nothing_runs(
     assert "factory up" in capsys.readouterr().out
     assert app.run(["down", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["stopped"] == []
+
+
+def test_templates_are_validated_without_any_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = str(ROOT / "producer" / "templates" / "basic_research.yaml")
+    assert app.run(["templates", "validate", good, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"valid": True, "problems": []}
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("name: bad\nsteps: [{name: a, stage: rss_librarien}, {name: b, stage: feed_fetcher}]\n")
+    assert app.run(["templates", "validate", good, str(bad), "--json"]) == 1
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert problems[0].startswith(f"{bad}: step 'a': stage 'rss_librarien' is not known")
+    assert len(problems) == 2
+    assert app.run(["templates", "apply", str(bad)]) == 1
+    assert capsys.readouterr().err.startswith(f"factory: {bad}: step 'a'")
