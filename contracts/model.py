@@ -36,12 +36,20 @@ def record_count(artifact: Artifact) -> int | None:
     return len(records) if isinstance(records, list | tuple) else None
 
 
-def explain(error: pydantic.ValidationError) -> str:
-    """The first five problems of a value as one line: field, value, what is expected."""
-    parts = []
-    for problem in error.errors(include_url=False)[:5]:
+def problems(error: pydantic.ValidationError) -> list[str]:
+    """What is wrong with a value: field, value and what is expected; a rule of the whole value speaks for itself."""
+    found: list[str] = []
+    for problem in error.errors(include_url=False):
+        if problem["type"] == "value_error" and not problem["loc"]:
+            found += problem["msg"].removeprefix("Value error, ").split("\n")
+            continue
         field = ".".join(str(part) for part in problem["loc"]) or "body"
         value = repr(problem["input"])
         shown = value if len(value) <= 80 else value[:77] + "..."
-        parts.append(f"field '{field}' is {shown}: {problem['msg']}")
-    return "; ".join(parts)[:1900]
+        found.append(f"field '{field}' is {shown}: {problem['msg']}")
+    return found
+
+
+def explain(error: pydantic.ValidationError) -> str:
+    """The first five problems of a value as one line."""
+    return "; ".join(problems(error)[:5])[:1900]

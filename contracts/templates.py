@@ -10,6 +10,7 @@ from contracts import refs
 from contracts.errors import ErrorClass, TemplateError
 from contracts.messages import Json, Name
 from contracts.model import Model, explain
+from contracts.model import problems as problems_of
 from contracts.tiers import Tier
 
 LONGEST_TIMEOUT = 20 * 60.0
@@ -137,7 +138,7 @@ class Template(Model):
         if not problems and not order(self):
             problems.append("steps depend on each other in a circle; remove one of their depends_on")
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
     def step(self, name: str) -> Step:
@@ -223,7 +224,7 @@ def parse(document: object) -> Template:
     try:
         return Template.model_validate(document)
     except pydantic.ValidationError as error:
-        raise TemplateError(explain(error).split("; ")) from error
+        raise TemplateError(problems_of(error)) from error
 
 
 def resolve(template: Template, tier: Tier, given: Mapping[str, Json]) -> dict[str, Json]:

@@ -120,12 +120,12 @@ async def owner(connection: database.Connection, execution_id: UUID) -> str | No
 async def save_client(
     connection: database.Connection,
     client_id: str,
-    name: str,
+    name: str | None,
     tier: Tier,
     amqp_user: str | None,
     monthly_budget: int | None = None,
 ) -> None:
-    """Adds a client or changes it; the budget is in millionths of a US dollar."""
+    """Adds a client, or changes what is given and leaves the rest; the budget is in millionths of a US dollar."""
     await connection.execute(SQL["upsert_client"], client_id, name, tier.value, amqp_user, monthly_budget)
 
 

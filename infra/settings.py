@@ -52,7 +52,6 @@ class Settings:
     fetch_allow: frozenset[str] = frozenset()
     fetch_seconds: float = 20.0
     feed_bytes: int = 15 * 1024 * 1024
-    feed_limit: int = 500
     log_level: str = "info"
     log_format: str = "console"
     slots: int = 200
@@ -114,7 +113,6 @@ def load(environ: Mapping[str, str]) -> Settings:
         fetch_allow=_optional(values, "FACTORY_FETCH_ALLOW", _sockets, Settings.fetch_allow),
         fetch_seconds=_number(values, "FACTORY_FETCH_SECONDS", float, Settings.fetch_seconds),
         feed_bytes=_number(values, "FACTORY_FEED_BYTES", int, Settings.feed_bytes),
-        feed_limit=_number(values, "FACTORY_FEED_LIMIT", int, Settings.feed_limit),
         log_level=_choice(values, "FACTORY_LOG_LEVEL", LOG_LEVELS, Settings.log_level),
         log_format=_choice(values, "FACTORY_LOG_FORMAT", LOG_FORMATS, Settings.log_format),
         slots=_number(values, "FACTORY_SLOTS", int, Settings.slots),

@@ -7,6 +7,11 @@ from infra import database, statements
 SQL = statements.load("shared")
 
 
+async def drop_stale(connection: database.Connection) -> None:
+    """Removes what is stale from the caches of all stages."""
+    await connection.execute(SQL["drop_stale"])
+
+
 class SharedCache:
     """The cache of one stage. A database that is away is a TransientError, since a stage may rely on what it cached."""
 

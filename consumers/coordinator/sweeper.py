@@ -17,7 +17,7 @@ from contracts import encoding, messages, topology
 from contracts.errors import FactoryError
 from contracts.messages import TaskKey
 from contracts.tiers import Tier
-from infra import database, executions, leases, outbox
+from infra import database, executions, leases, outbox, shared
 from infra.delivery import BrokerError
 
 log = structlog.get_logger()
@@ -222,3 +222,4 @@ async def keep_house(desk: Desk) -> None:
     """Forgets what is long gone and makes room for what comes."""
     async with desk.state.pool.acquire() as connection:
         await leases.keep_house(connection)
+        await shared.drop_stale(connection)

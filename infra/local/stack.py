@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from infra import settings
-from infra.local import postgres, rabbitmq, s3, servers
+from infra.local import postgres, processes, rabbitmq, s3, servers
 
 MINIO = Path("bin") / "minio"
 
@@ -28,6 +28,18 @@ def variables(started: Sequence[servers.Server]) -> dict[str, str]:
     return {name: value for server in started for name, value in server.variables.items()}
 
 
+def settle(launched: servers.Part) -> None:
+    """Return when what was launched can be used; raises StackError. What ended meanwhile is launched once more."""
+    try:
+        launched.wait()
+    except processes.StackError:
+        if launched.alive():
+            raise
+        # Another program may have taken a port between its choice and its use; launching again chooses another.
+        launched.launch()
+        launched.wait()
+
+
 @contextmanager
 def temporary(home: Path, extra: Mapping[str, str] | None = None) -> Iterator[settings.Settings]:
     """A stack of its own for tests: all servers in ``home``, ended at the end and also when this process is killed.
@@ -40,7 +52,7 @@ def temporary(home: Path, extra: Mapping[str, str] | None = None) -> Iterator[se
         for server in started:
             server.launch()
         for server in started:
-            server.wait()
+            settle(server)
         environ = {**variables(started), **(extra or {}), "FACTORY_HOME": str(around.home)}
         settings.write_stack(around.home, variables(started))
         yield settings.load(environ)

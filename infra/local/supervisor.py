@@ -98,7 +98,7 @@ class Supervisor:
             await asyncio.to_thread(server.launch)
         self._note()
         for member in list(self._members):
-            await asyncio.to_thread(member.part.wait)
+            await asyncio.to_thread(stack.settle, member.part)
             self._settled(member)
         settings.write_stack(self._around.home, stack.variables(self._servers))
 

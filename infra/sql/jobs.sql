@@ -35,10 +35,11 @@ JOIN executions e USING (client_id, submit_key)
 SELECT client_id FROM executions WHERE id = $1
 
 -- name: upsert_client
--- Adds a client, or changes its name, tier and broker user.
-INSERT INTO clients (id, name, tier, amqp_user, monthly_budget) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (id) DO UPDATE SET name = excluded.name, tier = excluded.tier, amqp_user = excluded.amqp_user,
-    monthly_budget = excluded.monthly_budget
+-- Adds a client, or changes what is given of it and leaves the rest as it was.
+INSERT INTO clients (id, name, tier, amqp_user, monthly_budget) VALUES ($1, coalesce($2, $1), $3, $4, $5)
+ON CONFLICT (id) DO UPDATE SET name = coalesce($2, clients.name), tier = excluded.tier,
+    amqp_user = coalesce(excluded.amqp_user, clients.amqp_user),
+    monthly_budget = coalesce(excluded.monthly_budget, clients.monthly_budget)
 
 -- name: upsert_service_user
 -- A broker user that may act for every client.

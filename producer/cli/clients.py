@@ -22,27 +22,27 @@ def register(app: typer.Typer, name: str) -> None:
 
 def add(
     client: Annotated[str, typer.Argument(help="The client's id, which jobs name.")],
-    name: Annotated[str, typer.Option(help="How people call it; the id if left out.")] = "",
+    name: Annotated[str, typer.Option(help="How people call it; as it was, or the id, if left out.")] = "",
     tier: Annotated[Tier, typer.Option(help="Its subscription.")] = Tier.BASIC,
     amqp_user: Annotated[str | None, typer.Option(help="The broker user whose jobs count as this client's.")] = None,
     budget: Annotated[float | None, typer.Option(min=0, help="US dollars a month; no limit if left out.")] = None,
     json: output.Json = False,
 ) -> None:
-    """Add a client, or change it.
+    """Add a client, or change it; what is left out stays as it was.
 
     Example: factory clients add acme --name "Acme Ltd" --tier premium --amqp-user acme
     """
     if not client.strip() or len(client) > 200:
         raise typer.BadParameter("give an id of 1 to 200 characters")
     micro = None if budget is None else round(budget * 1_000_000)
-    session.run(_add(client, name or client, tier, amqp_user, micro))
+    session.run(_add(client, name or None, tier, amqp_user, micro))
     if json:
-        output.document({"id": client, "name": name or client, "tier": tier, "amqp_user": amqp_user})
+        output.document({"id": client, "tier": tier})
     else:
         output.say(f"client '{client}' has tier {tier}")
 
 
-async def _add(client: str, name: str, tier: Tier, amqp_user: str | None, budget: int | None) -> None:
+async def _add(client: str, name: str | None, tier: Tier, amqp_user: str | None, budget: int | None) -> None:
     async with session.tables(session.known()) as connection:
         try:
             await jobs.save_client(connection, client, name, tier, amqp_user, budget)

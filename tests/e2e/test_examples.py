@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -25,10 +26,19 @@ async def run(*command: str, environment: Mapping[str, str], folder: Path) -> st
     return done.stdout
 
 
+def read(path: Path) -> dict[str, object]:
+    """A file of JSON."""
+    found: dict[str, object] = json.loads(path.read_text())
+    return found
+
+
 def answers(printed: str) -> dict[str, dict[str, object]]:
     """The answers that the publisher printed, by their type."""
     parts = re.findall(r"^(\w+) (\{.*?^\})$", printed, re.DOTALL | re.MULTILINE)
     return {kind: json.loads(body) for kind, body in parts}
+
+
+TOPIC = {"name": "topic", "type": "string", "required": True}
 
 
 async def test_a_plain_publisher_prints_acceptance_and_result(factory: Factory, tmp_path: Path) -> None:
@@ -50,17 +60,14 @@ async def test_a_plain_publisher_prints_acceptance_and_result(factory: Factory, 
     assert refused["JobRejected"]["reason"] == "unknown_template"
 
 
-TOPIC = {"name": "topic", "type": "string", "required": True}
-
-
 async def test_a_stage_installed_from_elsewhere_runs_in_a_template_of_its_own(factory: Factory, tmp_path: Path) -> None:
     """As its README says: the factory is up already when the package comes."""
     package, installed = tmp_path / "word_count", tmp_path / "installed"
     shutil.copytree(EXAMPLES / "word_count", package)
     installed.mkdir()
-    path = {"PYTHONPATH": f"{factory.environment['PYTHONPATH']}:{installed}"}
-    environment = {**factory.environment, **path}
-    factory.coordinator(**path)
+    path = f"{factory.environment['PYTHONPATH']}{os.pathsep}{installed}"
+    environment = {**factory.environment, "PYTHONPATH": path}
+    factory.coordinator(PYTHONPATH=path)
     await factory.client()
 
     pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index"]
@@ -70,14 +77,14 @@ async def test_a_stage_installed_from_elsewhere_runs_in_a_template_of_its_own(fa
     template = str(package / "template.yaml")
     said = await run(*factory_command, "templates", "apply", template, environment=environment, folder=tmp_path)
     assert said == "word_count: applied as version 1\n"
-    factory.worker("word_count", **path)
+    factory.worker("word_count", PYTHONPATH=path)
 
     submit = [*factory_command, "submit", "word_count", "-c", "acme", "-p", f"topic={TEXT}", "-p", "top=2"]
     watched = json.loads(await run(*submit, "--wait", "--json", environment=environment, folder=tmp_path))
     assert watched["execution"]["status"] == "completed"
     get = [*factory_command, "deliverables", "get", watched["execution"]["id"], "-o", str(tmp_path / "out"), "--json"]
     files = json.loads(await run(*get, environment=environment, folder=tmp_path))
-    counts = json.loads(Path(files["json"]).read_text())
+    counts = read(Path(files["json"]))
     assert counts["words"] == 10
     assert counts["records"] == [{"word": "to", "times": 2}, {"word": "be", "times": 2}]
 

@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from contracts import artifacts
@@ -46,7 +47,7 @@ def some_feeds() -> tuple[collection.Collection, str]:
         return collection.samples(), "battery recycling"
     corpus = collection.of_folder(CORPUS)
     every = max(1, len(corpus.feeds) // SOME)
-    return dataclasses.replace(corpus, feeds=corpus.feeds[::every]), "artificial intelligence"
+    return dataclasses.replace(corpus, feeds=corpus.feeds[::every][:SOME]), "artificial intelligence"
 
 
 async def run(
@@ -70,9 +71,9 @@ async def run(
 
 
 def specs(port: int) -> list[plan.ProcessSpec]:
-    """The processes of a factory, of which the one that fetches feeds takes two at a time, so that it has a middle."""
+    """The processes of a factory, of which the one that fetches feeds takes four at a time, so that it has a middle."""
     found = installation.process_specs(fetch_allow={f"127.0.0.1:{port}"})
-    few = ("--concurrency", "2")
+    few = ("--concurrency", "4")
     return [dataclasses.replace(spec, argv=spec.argv + few) if spec.name == FETCHER else spec for spec in found]
 
 
@@ -93,11 +94,15 @@ async def interrupt(factory: factories.Factory, home: Path) -> None:
         return bool(row["every"] and row["done"] * 3 >= row["every"])
 
     await factories.eventually(third, "a third of the feeds was read")
-    pids = {row.name: row.pid for row in control.status(home)}
+    pids = {row.name: row.pid or 0 for row in control.status(home)}
+    parsers = psutil.Process(pids[FETCHER]).children(recursive=True)
+    assert parsers
     for name in (FETCHER, COORDINATOR):
-        os.kill(pids[name] or 0, signal.SIGKILL)
+        os.kill(pids[name], signal.SIGKILL)
     (row,) = await factory.fetch(query)
     assert row["done"] < row["every"]
+    _, orphans = await asyncio.to_thread(psutil.wait_procs, parsers, factories.PATIENCE)
+    assert orphans == []
 
 
 @pytest.mark.timeout(300)

@@ -91,7 +91,9 @@ async def test_a_feed_address_inside_is_a_failure_of_its_shard(factory: Factory)
         factory.worker(installation.FETCHER, FACTORY_FETCH_ALLOW=address)
         factory.worker("rss_librarian", "topic_researcher", "content_classifier", "report_builder")
         public = served.catalogue(address).records
-        entries = [artifacts.CatalogueEntry(url=url, title=f"Battery news {n}", site=url) for n, url in enumerate(inside)]
+        entries = [
+            artifacts.CatalogueEntry(url=url, title=f"Battery news {n}", site=url) for n, url in enumerate(inside)
+        ]
         catalogue = artifacts.Catalogue(records=(*public, *entries))
         number = len(catalogue.records)
         parameters = {

@@ -354,6 +354,22 @@ def test_a_log_is_capped_while_its_writer_goes_on(tmp_path: Path) -> None:
     assert (tmp_path / "worker.log.1").read_text() == "old\n" * 100
 
 
+def test_a_server_whose_port_is_taken_while_it_starts_is_started_at_another(tmp_path: Path) -> None:
+    server = s3.S3(tmp_path / "s3", tmp_path / "s3.log")
+    try:
+        server.launch()
+        os.kill(server.pid or 0, signal.SIGSTOP)
+        first = server.variables["FACTORY_S3_ENDPOINT"]
+        with socket.create_server(("127.0.0.1", int(first.rpartition(":")[2]))):
+            os.kill(server.pid or 0, signal.SIGCONT)
+            stack.settle(server)
+            found = settings.load({**NAMED, **server.variables, "FACTORY_HOME": str(tmp_path)})
+            assert found.s3_endpoint != first
+            assert store(found).bucket_exists("factory")
+    finally:
+        server.stop()
+
+
 def test_the_recorded_state_is_complete_json_at_any_moment(home: Path) -> None:
     control.up(around(home, **NAMED), [plan.ProcessSpec("sleeper", SLEEPER)])
     assert json.loads((home / record.FILE).read_text())["phase"] == "up"

@@ -1,0 +1,104 @@
+"""The places of a worker process."""
+
+import asyncio
+
+import pytest
+
+from consumers.runtime.slots import Slots
+
+
+async def settled() -> None:
+    """Lets every task that can go on do so."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_no_more_places_are_taken_than_there_are() -> None:
+    slots = Slots(2)
+    takers = [asyncio.create_task(slots.take()) for _ in range(3)]
+    await settled()
+    assert ([taker.done() for taker in takers], slots.used, slots.free) == ([True, True, False], 2, 0)
+    await slots.release()
+    await asyncio.gather(*takers)
+    assert (slots.used, slots.free) == (2, 0)
+
+
+async def test_who_gives_up_waiting_takes_no_place() -> None:
+    slots = Slots(1)
+    await slots.take()
+    waiting = asyncio.create_task(slots.take())
+    await settled()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await slots.release()
+    assert slots.free == 1
+    await asyncio.wait_for(slots.take(), 5)
+
+
+async def test_idle_means_that_every_place_was_given_back() -> None:
+    slots = Slots(3)
+    await asyncio.wait_for(slots.idle(), 5)
+    await slots.take()
+    await slots.take()
+    idle = asyncio.create_task(slots.idle())
+    await slots.release()
+    await settled()
+    assert not idle.done()
+    await slots.release()
+    await asyncio.wait_for(idle, 5)
+
+
+async def test_alone_begins_when_the_others_are_done_and_nobody_joins() -> None:
+    slots = Slots(3)
+    for _ in range(2):
+        await slots.take()
+    order: list[str] = []
+
+    async def lonely() -> None:
+        async with slots.alone():
+            order.append("alone")
+            await settled()
+            order.append("done")
+
+    async def later() -> None:
+        await slots.take()
+        order.append("later")
+
+    alone = asyncio.create_task(lonely())
+    await settled()
+    joining = asyncio.create_task(later())
+    await settled()
+    assert (order, slots.free) == ([], 0)
+    await slots.release()
+    await asyncio.wait_for(asyncio.gather(alone, joining), 5)
+    assert order == ["alone", "done", "later"]
+    assert slots.free == 1
+
+
+async def test_who_gives_up_being_alone_lets_the_others_go_on() -> None:
+    slots = Slots(2)
+    for _ in range(2):
+        await slots.take()
+
+    async def lonely() -> None:
+        async with slots.alone():
+            raise AssertionError("the other place was never given back")
+
+    alone = asyncio.create_task(lonely())
+    await settled()
+    assert slots.free == 0
+    alone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await alone
+    await slots.release()
+    assert slots.free == 1
+
+
+async def test_a_failure_while_alone_lets_the_others_go_on() -> None:
+    slots = Slots(2)
+    await slots.take()
+    with pytest.raises(RuntimeError):
+        async with slots.alone():
+            raise RuntimeError
+    assert slots.free == 1
