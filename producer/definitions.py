@@ -11,10 +11,11 @@ from uuid import UUID
 
 import yaml
 
-from contracts import messages, model, refs, registry, templates, topology
+from contracts import messages, model, parameters, refs, registry, templates, topology
 from contracts.errors import FactoryError, TemplateError
 from contracts.messages import Json
-from contracts.templates import Parameter, Template
+from contracts.parameters import Parameter
+from contracts.templates import Template
 from infra import broker, checks, database, documents, objects
 from infra import templates as stored_templates
 from infra.settings import Settings
@@ -106,7 +107,7 @@ def _defaults(template: Template) -> Iterator[str]:
             if name not in DATASETS:
                 yield f"{where}; there is no such dataset, use one of: {', '.join(DATASETS)}"
         elif parameter.default is not None:
-            yield from (f"{where}; {problem}" for problem in templates.check(parameter, parameter.default))
+            yield from (f"{where}; {problem}" for problem in parameters.check(parameter, parameter.default))
 
 
 async def settle(template: Template, store: objects.Objects) -> Template:

@@ -12,8 +12,9 @@ import pydantic
 from contracts import artifacts, model, registry, templates
 from contracts.errors import FactoryError
 from contracts.messages import Json
+from contracts.parameters import Parameter
 from contracts.refs import DataRef
-from contracts.templates import Parameter, Template
+from contracts.templates import Template
 from infra import documents, objects
 from producer import datasets, definitions
 

@@ -10,7 +10,7 @@ from consumers.coordinator import facts, replies
 from consumers.coordinator.offers import Evaluate
 from consumers.coordinator.outcome import Outcome
 from consumers.coordinator.transitions import State
-from contracts import messages, templates
+from contracts import messages, parameters
 from contracts.errors import FactoryError, MessageError, Reason, TemplateError
 from contracts.messages import CancelExecution, JobAccepted, JobRejected, SubmitJob
 from contracts.templates import Template
@@ -174,8 +174,8 @@ async def _execution(
             f"field 'template' is '{template.name}', which tier {client.tier} may not run; it is for: {tiers}",
         )
     try:
-        parameters = templates.resolve(template, client.tier, job.parameters)
-        estimate = cost(template, job, client.tier, parameters, state.tools.evaluate)
+        resolved = parameters.resolve(template.parameters, client.tier, job.parameters)
+        estimate = cost(template, job, client.tier, resolved, state.tools.evaluate)
         digest = content_hash(job)
     except (TemplateError, ValueError) as error:
         raise MessageError(Reason.INVALID_PARAMETERS, str(error)[:1900]) from error
@@ -190,7 +190,7 @@ async def _execution(
         job=job,
         submit_hash=digest,
         template_version=template.version,
-        parameters=parameters,
+        parameters=resolved,
         tier=client.tier,
         position=position,
         estimate=estimate,
@@ -227,11 +227,11 @@ def content_hash(job: SubmitJob) -> str:
 
 
 def cost(
-    template: Template, job: SubmitJob, tier: Tier, parameters: dict[str, messages.Json], evaluate: Evaluate
+    template: Template, job: SubmitJob, tier: Tier, given: dict[str, messages.Json], evaluate: Evaluate
 ) -> float:
     """The estimate that fair admission counts with: the sum of what the steps say they cost, at least a thousandth."""
     variables: dict[str, messages.Json] = {
-        "parameters": parameters,
+        "parameters": given,
         "context": {
             "client": job.client,
             "tier": tier.value,

@@ -14,7 +14,7 @@ import typer.core
 import typer.main
 import yaml
 
-from contracts import encoding, intelligence, messages, model, templates
+from contracts import encoding, intelligence, messages, model, parameters, templates
 from examples.word_count import word_count
 from infra import checks, settings
 from producer.cli import app
@@ -187,7 +187,7 @@ def test_the_default_retries_are_those_of_the_stages() -> None:
     ("title", "described_model"),
     [
         ("The template", templates.Template),
-        ("Parameters", templates.Parameter),
+        ("Parameters", parameters.Parameter),
         ("Steps", templates.Step),
         ("Retries and fallbacks", templates.Retry),
     ],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts import errors, templates, tiers
+from contracts import errors, parameters, templates, tiers
 from contracts.messages import Json
 
 
@@ -111,7 +111,7 @@ DOCUMENT: Json = {"uri": "s3://factory/key", "sha256": "ab" * 32, "size": 3}
 
 
 def test_what_a_job_leaves_out_takes_its_default() -> None:
-    assert templates.resolve(TEMPLATE, tiers.Tier.BASIC, {"topic": "solar power"}) == {
+    assert parameters.resolve(TEMPLATE.parameters, tiers.Tier.BASIC, {"topic": "solar power"}) == {
         "topic": "solar power",
         "limit": 40,
         "share": 0.5,
@@ -131,7 +131,7 @@ def test_what_a_job_gives_is_kept() -> None:
         "depth": "long",
         "source": DOCUMENT,
     }
-    assert templates.resolve(TEMPLATE, tiers.Tier.PREMIUM, given_) == given_ | {"languages": []}
+    assert parameters.resolve(TEMPLATE.parameters, tiers.Tier.PREMIUM, given_) == given_ | {"languages": []}
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_what_a_job_gives_is_kept() -> None:
 )
 def test_a_wrong_parameter_is_explained(given_: dict[str, Json], told: str) -> None:
     with pytest.raises(errors.TemplateError, match="parameter ") as caught:
-        templates.resolve(TEMPLATE, tiers.Tier.PREMIUM, given_)
+        parameters.resolve(TEMPLATE.parameters, tiers.Tier.PREMIUM, given_)
     assert told in str(caught.value)
 
 
@@ -165,10 +165,10 @@ def test_a_tier_sets_only_the_parameters_that_are_open_to_it() -> None:
     with pytest.raises(
         errors.TemplateError, match="'limit' cannot be set by tier basic; leave it out, or use one of: premium"
     ):
-        templates.resolve(TEMPLATE, tiers.Tier.BASIC, {"topic": "wind", "limit": 7})
+        parameters.resolve(TEMPLATE.parameters, tiers.Tier.BASIC, {"topic": "wind", "limit": 7})
 
 
 def test_every_wrong_parameter_is_told_at_once() -> None:
     with pytest.raises(errors.TemplateError) as caught:
-        templates.resolve(TEMPLATE, tiers.Tier.PREMIUM, {"limit": 0, "depth": "deep"})
+        parameters.resolve(TEMPLATE.parameters, tiers.Tier.PREMIUM, {"limit": 0, "depth": "deep"})
     assert len(caught.value.problems) == 3

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from contracts import errors, intelligence, templates, tiers
+from contracts import errors, intelligence, parameters, templates, tiers
 from contracts.messages import Json
 from infra import expressions
 from producer import datasets
@@ -20,11 +20,11 @@ def load(name: str) -> templates.Template:
 
 
 def variables(template: templates.Template, tier: tiers.Tier, **given: Json) -> dict[str, Json]:
-    parameters = templates.resolve(template, tier, {"topic": "wind power", **given})
+    resolved = parameters.resolve(template.parameters, tier, {"topic": "wind power", **given})
     steps: dict[str, Json] = {
         step.name: {"status": "completed", "found": 3, "considered": 100, "mean_score": 0.5} for step in template.steps
     }
-    return {"parameters": parameters, "context": {"tier": tier.value, "quality": "standard"}, "steps": steps}
+    return {"parameters": resolved, "context": {"tier": tier.value, "quality": "standard"}, "steps": steps}
 
 
 def test_both_pipelines_are_shipped() -> None:
@@ -44,7 +44,7 @@ def test_a_template_is_named_as_its_file_and_explains_itself(name: str) -> None:
 def test_defaults_are_allowed_values(name: str) -> None:
     for parameter in load(name).parameters:
         if parameter.default is not None and parameter.type != "document":
-            assert templates.check(parameter, parameter.default) == [], parameter.name
+            assert parameters.check(parameter, parameter.default) == [], parameter.name
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -94,7 +94,7 @@ def test_basic_clients_read_at_most_forty_feeds(name: str, tier: tiers.Tier, mos
 @pytest.mark.parametrize("topic", ["", " ", "x", "   y  "])
 def test_a_topic_needs_two_letters(topic: str) -> None:
     with pytest.raises(errors.TemplateError, match="topic"):
-        templates.resolve(load("rss_intelligence"), tiers.Tier.BASIC, {"topic": topic})
+        parameters.resolve(load("rss_intelligence").parameters, tiers.Tier.BASIC, {"topic": topic})
 
 
 def test_the_report_is_delivered_in_three_formats() -> None:
