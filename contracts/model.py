@@ -40,10 +40,11 @@ def problems(error: pydantic.ValidationError) -> list[str]:
     """What is wrong with a value: field, value and what is expected; a rule of the whole value speaks for itself."""
     found: list[str] = []
     for problem in error.errors(include_url=False):
-        if problem["type"] == "value_error" and not problem["loc"]:
-            found += problem["msg"].removeprefix("Value error, ").split("\n")
-            continue
         field = ".".join(str(part) for part in problem["loc"]) or "body"
+        if problem["type"] == "value_error":
+            place = f"field '{field}': " if problem["loc"] else ""
+            found += [place + rule for rule in problem["msg"].removeprefix("Value error, ").split("\n")]
+            continue
         value = repr(problem["input"])
         shown = value if len(value) <= 80 else value[:77] + "..."
         found.append(f"field '{field}' is {shown}: {problem['msg']}")

@@ -2,14 +2,13 @@
 
 import ast
 import dataclasses
-import importlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
-import pytest
 
-from infra import statements
+from infra import outbox, statements, views
 from tests.factories import Factory
 
 INFRA = Path(__file__).parents[2] / "infra"
@@ -104,20 +103,16 @@ async def test_every_statement_can_be_prepared_and_fits_its_function(factory: Fa
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize(
-    ("topic", "record"),
-    [
-        ("outbox.claim_owed", "outbox.Owed"),
-        ("views.execution_parameters", "views.Order"),
-        ("views.timeline", "views.Fact"),
-        ("views.live_workers", "views.Worker"),
-        ("views.clients", "views.Client"),
-    ],
-)
-async def test_rows_that_become_records_as_they_are_have_their_fields(factory: Factory, topic: str, record: str) -> None:
-    module, name = record.split(".")
-    fields = {field.name for field in dataclasses.fields(getattr(importlib.import_module(f"infra.{module}"), name))}
-    topic, statement = topic.split(".")
+async def test_rows_that_become_records_as_they_are_have_their_fields(factory: Factory) -> None:
+    records: dict[tuple[str, str], type[Any]] = {
+        ("outbox", "claim_owed"): outbox.Owed,
+        ("views", "execution_parameters"): views.Order,
+        ("views", "timeline"): views.Fact,
+        ("views", "live_workers"): views.Worker,
+        ("views", "clients"): views.Client,
+    }
     async with factory.pool.acquire() as connection:
-        prepared = await connection.prepare(statements.load(topic)[statement])
-    assert {attribute.name for attribute in prepared.get_attributes()} == fields
+        for (topic, name), record in records.items():
+            prepared = await connection.prepare(statements.load(topic)[name])
+            columns = {attribute.name for attribute in prepared.get_attributes()}
+            assert columns == {field.name for field in dataclasses.fields(record)}, name
