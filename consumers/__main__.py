@@ -35,14 +35,7 @@ async def _coordinator(configured: Settings, port: int | None) -> None:
     state = health.Health("coordinator", {"session": "starting"})
     async with (
         health.serve(state, port),
-        objects.connect(
-            configured.s3_endpoint,
-            configured.s3_access_key,
-            configured.s3_secret_key,
-            configured.s3_bucket,
-            region=configured.s3_region,
-            threads=4,
-        ) as bucket,
+        objects.of(configured, threads=4) as bucket,
     ):
         await service.run(configured, _store(bucket), _stop_on_signals(), state)
 

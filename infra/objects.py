@@ -17,6 +17,7 @@ from minio import error as minio_error
 
 from contracts import errors, refs
 from infra import documents
+from infra.settings import Settings
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 20.0
@@ -220,6 +221,18 @@ async def connect(
     finally:
         await store.close()
         pool.clear()
+
+
+def of(settings: Settings, *, threads: int = 8) -> contextlib.AbstractAsyncContextManager[Objects]:
+    """The bucket that the settings name."""
+    return connect(
+        settings.s3_endpoint,
+        settings.s3_access_key,
+        settings.s3_secret_key,
+        settings.s3_bucket,
+        region=settings.s3_region,
+        threads=threads,
+    )
 
 
 def _read(response: urllib3.BaseHTTPResponse, ref: refs.DataRef) -> bytes:

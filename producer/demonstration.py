@@ -126,13 +126,7 @@ async def _demonstrate(configured: Settings, request: Request, address: str, sho
     async with (
         database.connect(configured.database_url, application="factory demo", size=2) as pool,
         pool.acquire() as connection,
-        objects.connect(
-            configured.s3_endpoint,
-            configured.s3_access_key,
-            configured.s3_secret_key,
-            configured.s3_bucket,
-            region=configured.s3_region,
-        ) as store,
+        objects.of(configured) as store,
         metering.measure(configured.amqp_url) as meter,
         client.connect(configured.amqp_url, name="factory demo") as producer,
     ):

@@ -13,13 +13,7 @@ async def prepare(configured: Settings) -> list[str]:
     async with (
         database.connect(configured.database_url, application="factory prepare", size=1) as pool,
         pool.acquire() as connection,
-        objects.connect(
-            configured.s3_endpoint,
-            configured.s3_access_key,
-            configured.s3_secret_key,
-            configured.s3_bucket,
-            region=configured.s3_region,
-        ) as store,
+        objects.of(configured) as store,
     ):
         there = {row["name"] for row in await stored_templates.listing(connection)}
         absent = [path for path in definitions.packaged() if path.stem not in there]

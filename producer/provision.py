@@ -19,13 +19,7 @@ async def migrate(settings: Settings) -> list[str]:
         done.append(f"policy '{topology.POLICY}' is in force")
     else:
         done.append(f"policy '{topology.POLICY}' NOT installed: FACTORY_AMQP_ADMIN_URL is not set")
-    async with objects.connect(
-        settings.s3_endpoint,
-        settings.s3_access_key,
-        settings.s3_secret_key,
-        settings.s3_bucket,
-        region=settings.s3_region,
-    ) as store:
+    async with objects.of(settings) as store:
         await store.ensure_bucket()
     done.append(f"bucket '{settings.s3_bucket}' is there")
     return done

@@ -39,13 +39,7 @@ class Equipment:
 async def equip(settings: Settings, preload: Iterable[str] = PRELOAD) -> AsyncIterator[Equipment]:
     """Everything connected; the store and the network are not contacted before they are used."""
     async with (
-        objects.connect(
-            settings.s3_endpoint,
-            settings.s3_access_key,
-            settings.s3_secret_key,
-            settings.s3_bucket,
-            region=settings.s3_region,
-        ) as store,
+        objects.of(settings) as store,
         fetch.Fetcher(
             fetch.Limits(total=settings.fetch_seconds, body=settings.feed_bytes), allow=settings.fetch_allow
         ) as fetcher,

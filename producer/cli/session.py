@@ -58,12 +58,5 @@ async def tables(configured: Settings, size: int = 2) -> AsyncIterator[database.
 @contextlib.asynccontextmanager
 async def store(configured: Settings) -> AsyncIterator[objects.Objects]:
     """The bucket of documents."""
-    async with objects.connect(
-        configured.s3_endpoint,
-        configured.s3_access_key,
-        configured.s3_secret_key,
-        configured.s3_bucket,
-        region=configured.s3_region,
-        threads=4,
-    ) as found:
+    async with objects.of(configured, threads=4) as found:
         yield found

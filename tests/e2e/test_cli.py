@@ -14,7 +14,7 @@ import yaml
 from contracts.tiers import Tier
 from infra.local import processes
 from producer import installation
-from tests.factories import ROOT, Factory, eventually
+from tests.factories import PATIENCE, ROOT, Factory, eventually
 
 PIPELINE = """
 name: counted
@@ -40,6 +40,10 @@ steps:
     parameters: {log: parameters.log, size: "6000"}
     deliver: [json]
 """
+
+
+# Each command is a process of its own, and a factory is four more: where much else runs, that takes its time.
+pytestmark = pytest.mark.timeout(300)
 
 
 class Cli:
@@ -239,10 +243,11 @@ async def test_up_in_the_foreground_ends_in_order(cli: Cli) -> None:
     try:
         await eventually(ready, "the factory is up")
         process.send_signal(signal.SIGINT)
-        await asyncio.to_thread(process.communicate)
-        assert process.returncode == 0
+        await asyncio.to_thread(process.wait, PATIENCE)
     finally:
         await cli.run("down")
+        await asyncio.to_thread(process.communicate)
+    assert process.returncode == 0
     assert processes.left(cli.home) == []
 
 

@@ -18,7 +18,7 @@ ROWS = ("row", "r", "step")
 
 @dataclasses.dataclass(frozen=True)
 class Use:
-    """A statement as a function of its adapter uses it; ``given`` is None if the arguments are a list made elsewhere."""
+    """A statement as a function of its adapter uses it; ``given`` is None if the arguments come from elsewhere."""
 
     topic: str
     name: str
@@ -62,9 +62,8 @@ def _read(
     """The columns that a function, and those which it hands rows to, read by name."""
     found: set[str] = set()
     for node in ast.walk(function):
-        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in ROWS:
-            if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
-                found.add(node.slice.value)
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and ast.unparse(node.value) in ROWS:
+            found.add(str(node.slice.value))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id not in seen:
             called = functions.get(node.func.id)
             if called is not None and any(isinstance(a, ast.Name) and a.id in ROWS for a in node.args):

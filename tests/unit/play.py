@@ -1,4 +1,4 @@
-"""An execution played against the engine: rows are kept and written as the coordinator's statements keep and write them.
+"""An execution played against the engine: rows are kept and written as the coordinator keeps and writes them.
 
 Every fact is checked against what must always hold, so that a test only says what should come of its own case.
 """
@@ -36,7 +36,9 @@ def step(name: str, *depends_on: str, **fields: Any) -> dict[str, Any]:
     return {"name": name, "stage": "work", "depends_on": list(depends_on), **fields}
 
 
-def fanned(name: str, *over: str, join: Mapping[str, Any] | None = None, window: int = 200, **fields: Any) -> dict[str, Any]:
+def fanned(
+    name: str, *over: str, join: Mapping[str, Any] | None = None, window: int = 200, **fields: Any
+) -> dict[str, Any]:
     """A step that is fanned out over these others."""
     fan_out = {"over": list(over), "field": "record", "join": join or {}, "window": window}
     return step(name, *over, fan_out=fan_out, **fields)
@@ -124,7 +126,9 @@ class Play:
 
     def tell(self, *told: facts.Fact) -> list[str]:
         """Applies facts as one batch and commits; returns the reasons of those that did not count."""
-        places: list[Place] = [(f.key.step, f.key.shard) for f in told if not isinstance(f, facts.Started | facts.Cancelled)]
+        places: list[Place] = [
+            (f.key.step, f.key.shard) for f in told if not isinstance(f, facts.Started | facts.Cancelled)
+        ]
         if not self.rows and self.execution.status is ExecutionStatus.QUEUED:
             fresh = engine.initial_rows(self.snapshot()) if any(isinstance(f, facts.Started) for f in told) else []
             self.rows = {(row.step, row.shard): row for row in fresh}
@@ -179,7 +183,9 @@ class Play:
                 self.rows[place] = dataclasses.replace(row, status=StepStatus.CANCELLED)
 
     def _release(self, after: Snapshot, effect: effects.ReleaseShards) -> list[StageTask]:
-        pending = sorted(p for p, r in self.rows.items() if p[0] == effect.step and p[1] and r.status is StepStatus.PENDING)
+        pending = sorted(
+            p for p, r in self.rows.items() if p[0] == effect.step and p[1] and r.status is StepStatus.PENDING
+        )
         assert len(pending) >= effect.number, "no more shards are released than are pending"
         for place in pending[: effect.number]:
             self.rows[place] = dataclasses.replace(self.rows[place], status=StepStatus.DISPATCHED)
@@ -196,7 +202,9 @@ class Play:
 
     def _check_counts(self, after: Snapshot) -> None:
         for name, counts in after.counts.items():
-            assert {s: n for s, n in counts.items() if n} == self.counts(name), f"the shards of {name} are counted right"
+            assert {s: n for s, n in counts.items() if n} == self.counts(name), (
+                f"the shards of {name} are counted right"
+            )
 
     # --- What workers and time say -------------------------------------------------------------------------------
 
@@ -217,7 +225,9 @@ class Play:
         """The event that says how far a worker is."""
         return messages.StageProgress(**self.key(name, shard)._asdict(), worker=worker, fraction=fraction, note="on it")
 
-    def completed(self, name: str, shard: int = 0, records: int | None = None, **fields: Any) -> messages.StageCompleted:
+    def completed(
+        self, name: str, shard: int = 0, records: int | None = None, **fields: Any
+    ) -> messages.StageCompleted:
         """The event that says that an attempt succeeded."""
         given = {"output": document(f"{name}-{shard}", records), "worker": WORKER, **fields}
         return messages.StageCompleted(**self.key(name, shard)._asdict(), **given)
@@ -233,7 +243,9 @@ class Play:
         """A worker succeeds with the current attempt."""
         return self.tell(self.completed(name, shard, records, **fields))
 
-    def fail(self, name: str, error_class: ErrorClass = ErrorClass.PERMANENT, shard: int = 0, **fields: Any) -> list[str]:
+    def fail(
+        self, name: str, error_class: ErrorClass = ErrorClass.PERMANENT, shard: int = 0, **fields: Any
+    ) -> list[str]:
         """A worker fails with the current attempt."""
         return self.tell(self.failed(name, error_class, shard, **fields))
 

@@ -75,7 +75,9 @@ def test_a_redelivered_task_belongs_to_the_worker_that_began_last() -> None:
     assert game.row("a").starts == ("first", "second"), "each instance counts once"
 
 
-@pytest.mark.parametrize("kind", ["accepted", "progressed", "completed", "failed", "lapsed", "lost", "died", "late", "looped"])
+@pytest.mark.parametrize(
+    "kind", ["accepted", "progressed", "completed", "failed", "lapsed", "lost", "died", "late", "looped"]
+)
 def test_the_same_fact_counts_once(kind: str) -> None:
     game = Play(step("a", retry={"classes": ["transient", "timeout", "crash_loop"]}), step("b", "a")).start()
     if kind == "lapsed":
@@ -301,10 +303,16 @@ def test_a_step_whose_condition_is_false_is_skipped_and_what_follows_runs_withou
 
 @pytest.mark.parametrize(
     ("condition", "told"),
-    [("steps.a.found", "make it true or false"), ("steps.a.missing > 1", "missing"), ("1 / 0 == 1", "cannot be computed")],
+    [
+        ("steps.a.found", "make it true or false"),
+        ("steps.a.missing > 1", "missing"),
+        ("1 / 0 == 1", "cannot be computed"),
+    ],
 )
 @pytest.mark.parametrize("fields", [{}, {"fallback": ["plan_b"]}, {"retry": {"classes": ["invalid_input"]}}])
-def test_a_condition_without_a_truth_value_fails_the_step_for_good(condition: str, told: str, fields: dict[str, object]) -> None:
+def test_a_condition_without_a_truth_value_fails_the_step_for_good(
+    condition: str, told: str, fields: dict[str, object]
+) -> None:
     game = Play(step("a"), step("b", "a", when=condition, **fields)).start()
     game.complete("a", summary={"found": 5})
     row = game.row("b")

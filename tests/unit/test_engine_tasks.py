@@ -2,8 +2,8 @@
 
 import pytest
 
-from consumers.coordinator import effects, facts
-from contracts import messages
+from consumers.coordinator import effects, facts, offers
+from contracts import messages, templates
 from contracts.errors import ErrorClass
 from tests.unit import play
 from tests.unit.play import Play, fanned, step
@@ -51,7 +51,7 @@ def test_inputs_are_the_references_of_the_outputs() -> None:
 def test_a_document_that_the_job_brought_is_an_input() -> None:
     parameters = [{"name": "doc", "type": "document"}]
     template = {"name": "given", "steps": [step("a", inputs={"source": "parameters.doc"})], "parameters": parameters}
-    parsed = play.templates.parse(template)
+    parsed = templates.parse(template)
     game = Play(template=parsed, parameters={"doc": STORED}).start()
     assert game.task("a").inputs.fields == {"source": play.document("given")}
     without = Play(template=parsed, parameters={"doc": None}).start()
@@ -61,7 +61,7 @@ def test_a_document_that_the_job_brought_is_an_input() -> None:
 def test_a_document_parameter_that_is_none_fails_the_step_alone() -> None:
     parameters = [{"name": "doc", "type": "document"}]
     template = {"name": "given", "steps": [step("a", inputs={"source": "parameters.doc"})], "parameters": parameters}
-    game = Play(template=play.templates.parse(template), parameters={"doc": {"uri": "nonsense"}}).start()
+    game = Play(template=templates.parse(template), parameters={"doc": {"uri": "nonsense"}}).start()
     assert game.execution.status == "failed"
     assert "parameters.doc is no reference" in (game.row("a").error or "")
 
@@ -86,7 +86,11 @@ def test_prepared_inputs_serve_every_further_attempt() -> None:
     game.fail("c", ErrorClass.TRANSIENT)
     game.tell(facts.RetryDue(game.key("c")))
     game.tell(facts.TaskLost(game.key("c")))
-    assert [(task.attempt, task.manifest) for task in game.offered[-3:]] == [(1, manifest), (2, manifest), (3, manifest)]
+    assert [(task.attempt, task.manifest) for task in game.offered[-3:]] == [
+        (1, manifest),
+        (2, manifest),
+        (3, manifest),
+    ]
     assert game.task("c").inputs.fields == {}
 
 
@@ -122,5 +126,5 @@ def test_the_same_row_always_makes_the_same_task() -> None:
     game = Play(step("a"), fanned("b", "a"), parameters={"topic": "bees"}).start()
     game.complete("a", records=2)
     snapshot = game.snapshot(("b", 2))
-    again = play.offers.build(snapshot, game.row("b", 2), game.tools.evaluate)
+    again = offers.build(snapshot, game.row("b", 2), game.tools.evaluate)
     assert again == game.task("b", 2)

@@ -1,4 +1,4 @@
-"""Fair admission: shares by weight between tiers, evenly between the clients of one, and no credit for having been idle."""
+"""Fair admission: shares by weight between tiers, evenly between the clients of one, no credit for having been idle."""
 
 import uuid
 from collections import Counter, deque
