@@ -7,9 +7,9 @@ from typing import Annotated, Literal, Self
 import pydantic
 
 from contracts import refs
-from contracts.errors import TemplateError
+from contracts.errors import FactoryError, TemplateError
 from contracts.messages import Json, Name
-from contracts.model import Model, explain
+from contracts.model import Model
 from contracts.tiers import Tier
 
 
@@ -110,7 +110,7 @@ def _out_of_range(parameter: Parameter, value: float) -> list[str]:
 
 def _not_a_reference(value: Json) -> list[str]:
     try:
-        refs.DataRef.model_validate(value)
-    except pydantic.ValidationError as error:
-        return [f"give the reference of a stored document ({explain(error)})"]
+        refs.read(value)
+    except FactoryError as error:
+        return [str(error)]
     return []

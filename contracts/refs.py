@@ -5,7 +5,8 @@ from typing import Annotated, Literal, Self
 
 import pydantic
 
-from contracts.model import Model
+from contracts.errors import FactoryError
+from contracts.model import Model, explain
 
 INLINE = "inline:"
 INLINE_LIMIT = 4096
@@ -35,6 +36,14 @@ class DataRef(Model):
         if (self.uri == INLINE) != (self.data is not None):
             raise ValueError("data goes with the uri 'inline:' and with no other")
         return self
+
+
+def read(value: object) -> DataRef:
+    """The reference that a value from outside is; raises FactoryError that says what is wrong with it."""
+    try:
+        return DataRef.model_validate(value)
+    except pydantic.ValidationError as error:
+        raise FactoryError(f"give the reference of a stored document ({explain(error)})") from error
 
 
 def inline(

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -78,11 +79,14 @@ def _feeds(folder: Path, known: dict[str, Feed]) -> tuple[Feed, ...]:
 
 
 def _rows(path: Path, name: str, topics: str) -> dict[str, Feed]:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        if name not in (rows.fieldnames or ()):
-            raise FactoryError(f"the first line of {path} lacks the column '{name}'; add it, or remove the file")
-        return {feed.path: feed for feed in (_feed(row, name, topics) for row in rows)}
+    try:
+        lines = io.StringIO(path.read_text("utf-8"))
+    except UnicodeDecodeError as error:
+        raise FactoryError(f"{path} is not UTF-8 at byte {error.start}; save it as UTF-8, or remove it") from error
+    rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    if name not in (rows.fieldnames or ()):
+        raise FactoryError(f"the first line of {path} lacks the column '{name}'; add it, or remove the file")
+    return {feed.path: feed for feed in (_feed(row, name, topics) for row in rows)}
 
 
 def _feed(row: dict[str, str | None], name: str, topics: str) -> Feed:

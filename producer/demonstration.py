@@ -16,6 +16,7 @@ from contracts.states import ExecutionStatus, StepStatus
 from contracts.templates import Template
 from contracts.tiers import Tier
 from infra import database, documents, identifiers, objects, settings, views
+from infra.local import control
 from infra.settings import Settings
 from producer import (
     client,
@@ -70,7 +71,6 @@ class Outcome:
     report: Mapping[str, Path]
     bytes: Mapping[str, int]
     largest_message: int
-    explanation: str
 
 
 async def run(around: settings.Surroundings, request: Request, show: Show, say: Callable[[str], None]) -> Outcome:
@@ -94,15 +94,19 @@ async def _factory(
         return
     say(f"starting a factory in {around.home}")
     specs = installation.process_specs(fetch_allow=around.fetch_allow | {address})
-    starting = asyncio.create_task(asyncio.to_thread(installation.start, around, specs))
+    starting = asyncio.create_task(asyncio.to_thread(control.up, around, specs))
     try:
         await asyncio.shield(starting)
+        await installation.await_ready(around.home)
         yield
     finally:
-        say("the factory stays up; stop it with 'factory down'" if keep else "stopping the factory")
-        # A start that is under way cannot be called off, and what comes up after the stop would stay.
+        # A start that is under way cannot be called off, and what comes up after the stop would stay. One that failed
+        # has left nothing, unless somebody else's start was in its way, and that is not to be stopped here.
         await asyncio.wait({starting})
-        if not keep:
+        if keep:
+            say("the factory stays up; stop it with 'factory down'")
+        elif starting.exception() is None:
+            say("stopping the factory")
             await asyncio.to_thread(installation.stop, around.home)
 
 
@@ -152,7 +156,6 @@ async def _demonstrate(configured: Settings, request: Request, address: str, sho
             report=await delivering.save(last.deliverables, store, folder),
             bytes={"broker": tally.size, "documents": sum(tally.documents.values())},
             largest_message=tally.largest,
-            explanation=finished.explanation,
         )
 
 

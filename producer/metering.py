@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from contracts import encoding, messages, topology
-from contracts.errors import MessageError
+from contracts.errors import FactoryError, MessageError
 from infra.delivery import Delivery
 from producer import listening
 
@@ -69,9 +69,14 @@ class Meter:
     async def total(
         self, accepted: messages.JobAccepted, finished: messages.ExecutionFinished, seconds: float = 10.0
     ) -> Tally:
-        """Everything about an execution, once its end was heard here as well; raises TimeoutError if it is not."""
-        async with asyncio.timeout(seconds):
-            await self._ended(accepted.execution_id).wait()
+        """Everything about an execution, once its end was heard here as well; raises FactoryError if it is not."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ended(accepted.execution_id).wait()
+        except TimeoutError as error:
+            raise FactoryError(
+                "the meter heard nothing of the execution's end, so its counts would be too low"
+            ) from error
         tally = self._executions[accepted.execution_id]
         for body in (self._jobs[accepted.submit_key], encoding.encode(accepted), encoding.encode(finished)):
             tally.add(body)

@@ -155,6 +155,8 @@ def _artifact(path: Path, kind: type[model.Artifact]) -> model.Artifact:
         if path.suffix == ".tsv" and kind is artifacts.Catalogue:
             return datasets.read(path)
         return kind.model_validate_json(path.read_bytes())
+    except UnicodeDecodeError as error:
+        raise FactoryError(f"{path}: is not UTF-8 at byte {error.start}; save it as UTF-8") from error
     except OSError as error:
         raise FactoryError(f"{path}: cannot be read: {error.strerror}; give the path of a file") from error
     except pydantic.ValidationError as error:

@@ -3,11 +3,8 @@
 import itertools
 from collections.abc import Callable, Mapping
 
-import pydantic
-
 from consumers.coordinator.snapshot import Snapshot
-from contracts import encoding, messages, model
-from contracts.errors import FactoryError
+from contracts import encoding, messages, refs
 from contracts.executions import StepExecution
 from contracts.messages import Inputs, Json, ShardInput, StageTask, TaskContext
 from contracts.refs import DataRef
@@ -74,15 +71,8 @@ def references(snapshot: Snapshot, step: Step) -> Inputs:
 def _reference(snapshot: Snapshot, source: str) -> DataRef | None:
     if source.startswith(PARAMETER_INPUT):
         value = snapshot.execution.parameters.get(source.removeprefix(PARAMETER_INPUT))
-        return None if value is None else _document(source, value)
+        return None if value is None else refs.read(value)
     return snapshot.step(source).output
-
-
-def _document(source: str, value: Json) -> DataRef:
-    try:
-        return DataRef.model_validate(value)
-    except pydantic.ValidationError as error:
-        raise FactoryError(f"{source} is no reference of a stored document: {model.explain(error)}") from error
 
 
 def needs_preparing(snapshot: Snapshot, step: Step) -> bool:

@@ -19,9 +19,10 @@ REMEMBERED = 10_000
 
 @dataclasses.dataclass(slots=True)
 class Held:
-    """A task that is being done."""
+    """A task that is being done; ``estimate`` is how many seconds its stage usually takes."""
 
     task: StageTask
+    estimate: float
     since: float = dataclasses.field(default_factory=time.monotonic)
     accepted: bool = False
     cancelled: bool = False

@@ -32,7 +32,7 @@ async def handle(desk: Desk, control: Control, equipment: Equipment, handler: Ha
     if control.is_cancelled(task.key) or desk.knows(task.key):
         await _refuse(offer, "cancelled" if control.is_cancelled(task.key) else "copy")
         return
-    held = desk.running[task.key] = Held(task)
+    held = desk.running[task.key] = Held(task, handler.spec.typical_seconds)
     try:
         if offer.delivery.redelivered:
             await _accept(desk, held, offer)
@@ -86,7 +86,12 @@ async def _accept(desk: Desk, held: Held, offer: Offer) -> None:
     if held.accepted:
         return
     held.accepted = True
-    event = StageAccepted(**held.task.key._asdict(), worker=desk.worker, redelivered=offer.delivery.redelivered)
+    event = StageAccepted(
+        **held.task.key._asdict(),
+        worker=desk.worker,
+        redelivered=offer.delivery.redelivered,
+        estimate=held.estimate,
+    )
     await desk.tell(held.task.context.tier, event, offer.delivery.traceparent)
 
 

@@ -2,7 +2,9 @@
 
 import shutil
 import signal
+import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import urllib3
@@ -16,6 +18,7 @@ SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 PORTS = ("amqp", "management", "prometheus", "epmd", "distribution")
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
+CALL_SECONDS = 3.0
 
 
 class RabbitMQ:
@@ -56,7 +59,10 @@ class RabbitMQ:
         self._identity = identity.recall(self.folder, PORTS, [USER, "cookie"])
         self._write_files()
         # Started here and not by the node, which would leave it running for ever.
-        self._mapper = self._make("epmd", [_epmd(self._path), "-port", self._port("epmd"), "-address", "127.0.0.1"])
+        mapper = _erlang("epmd", self._path)
+        if not mapper:
+            raise processes.StackError("epmd, Erlang's port mapper, is not on PATH: install erlang-base again.")
+        self._mapper = self._make("epmd", [mapper, "-port", self._port("epmd"), "-address", "127.0.0.1"])
         self._mapper.launch()
         processes.wait_until(lambda: identity.answers(self._identity.ports["epmd"]), self._mapper, 10.0)
         self._process = self._make(self.name, [program])
@@ -74,8 +80,8 @@ class RabbitMQ:
         return self._process is not None and self._process.alive()
 
     def stop(self) -> None:
-        if self._process:
-            # The statistics plugin alone takes five seconds of this.
+        if self._process and self._process.alive():
+            self._dismiss_statistics()
             self._process.stop()
         if self._mapper:
             self._mapper.stop()
@@ -86,6 +92,14 @@ class RabbitMQ:
             if process:
                 process.kill()
         processes.end(processes.left(self.folder), signal.SIGKILL)
+
+    def _dismiss_statistics(self) -> None:
+        # Left to the end, this handler asks Erlang's application controller, which is busy ending it: five seconds
+        # until that call gives up. A node that cannot be called ends all the same, only later.
+        if caller := _erlang("erl_call", self._path):
+            call = [caller, "-n", NODE, "-a", "gen_event delete_handler [rabbit_event,rabbit_mgmt_db_handler,[]]"]
+            with suppress(subprocess.TimeoutExpired):
+                subprocess.run(call, env=self._environ(), capture_output=True, timeout=CALL_SECONDS, check=False)
 
     def _end_left(self) -> None:
         processes.end(processes.left(self.folder), seconds=20.0)
@@ -182,11 +196,7 @@ def script(path: str = servers.PROGRAMS) -> str:
     return found
 
 
-def _epmd(path: str) -> str:
-    found = shutil.which("epmd", path=path)
-    if found:
-        return found
-    beside = sorted(Path("/usr/lib/erlang").glob("erts-*/bin/epmd"))
-    if not beside:
-        raise processes.StackError("epmd, Erlang's port mapper, is not on PATH: install Erlang (erlang-base) again.")
-    return str(beside[-1])
+def _erlang(name: str, path: str) -> str | None:
+    """One of the programs that come with Erlang."""
+    beside = sorted(Path("/usr/lib/erlang").glob(f"erts-*/bin/{name}"))
+    return shutil.which(name, path=path) or (str(beside[-1]) if beside else None)

@@ -58,5 +58,5 @@ def temporary(home: Path, extra: Mapping[str, str] | None = None) -> Iterator[se
         yield settings.load(environ)
     finally:
         for server in reversed(started):
-            # A killed Postgres leaves shared memory behind; a clean end of RabbitMQ takes six seconds for nothing.
+            # A killed Postgres leaves shared memory behind; a clean end of RabbitMQ takes a second for nothing.
             server.kill() if isinstance(server, rabbitmq.RabbitMQ) else server.stop()

@@ -16,6 +16,10 @@ HELP = """Runs jobs as pipelines of stages: from a topic to a report.
 Start with [bold]factory demo[/bold]. Every command has --help with examples, and --json for programs."""
 
 
+INTERRUPTED = 130
+"""The exit status of what Ctrl-C ended, as shells have it."""
+
+
 class Entry(NamedTuple):
     """Where a command is defined, and the line that the list of commands has about it."""
 
@@ -70,13 +74,23 @@ def run(arguments: Sequence[str]) -> int:
     try:
         build(arguments)(list(arguments), prog_name="factory")
     except FactoryError as error:
-        sys.stderr.write(f"factory: {error}\n")
-        if "--json" in arguments:
-            sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
-        return 1
+        return _failed(str(error), arguments)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _failed(f"{error.filename}: {error.strerror}", arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
+
+
+def _failed(explanation: str, arguments: Sequence[str]) -> int:
+    sys.stderr.write(f"factory: {explanation}\n")
+    if "--json" in arguments:
+        sys.stdout.write(json.dumps({"error": explanation}) + "\n")
+    return 1
 
 
 def _root() -> None:

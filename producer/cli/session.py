@@ -25,7 +25,9 @@ def run(work: Coroutine[None, None, T]) -> T:
             raise
         raise explained from group
     except database.UNAVAILABLE as error:
-        raise database.DatabaseError(f"the database does not answer: {error!r}; see 'factory status'") from error
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # a file, not a server
+        raise FactoryError(f"a server does not answer: {error!r}; see 'factory status'") from error
     except database.Failure as error:
         if error.sqlstate == UNDEFINED_TABLE:
             raise database.DatabaseError("the database has no tables of the factory; run 'factory migrate'") from error

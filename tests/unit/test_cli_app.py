@@ -100,3 +100,12 @@ def test_templates_are_validated_without_any_server(tmp_path: Path, capsys: pyte
     assert len(problems) == 2
     assert app.run(["templates", "apply", str(bad)]) == 1
     assert capsys.readouterr().err.startswith(f"factory: {bad}: step 'a'")
+
+
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["demo", "--feeds", str(tmp_path / "none")]) == 1
+    assert "give one that holds feeds" in capsys.readouterr().err
+    (tmp_path / "a.xml").write_text("")
+    (tmp_path / "index.tsv").write_bytes(b"filename\xff\n")
+    assert app.run(["demo", "--feeds", str(tmp_path)]) == 1
+    assert "is not UTF-8 at byte 8" in capsys.readouterr().err

@@ -5,10 +5,8 @@ from typing import Any
 
 import pytest
 
-from consumers.coordinator import effects, facts, joins
-from contracts import templates
+from consumers.coordinator import effects, facts
 from contracts.errors import ErrorClass
-from tests.unit import play
 from tests.unit.play import Play, fanned, step
 
 
@@ -248,71 +246,3 @@ def test_an_execution_that_ends_within_the_batch_that_opens_a_fan_out_offers_non
     game.tell(game.completed("a", records=3), game.failed("z", ErrorClass.PERMANENT))
     assert game.shards("b") == "ccc"
     assert [task.step for task in game.offered] == ["a", "z"]
-
-
-def test_a_fan_out_whose_tasks_cannot_be_built_fails_before_it_opens() -> None:
-    fields: dict[str, Any] = {"fallback": ["plan_b"], "retry": {"classes": ["invalid_input"]}}
-    game = Play(step("a"), fanned("b", "a", parameters={"n": "steps.a.missing"}, **fields)).start()
-    game.complete("a", records=3)
-    assert (game.status("b"), game.row("b").error_class) == ("failed", "invalid_input")
-    assert game.shards("b") == ""
-    assert [task.step for task in game.offered] == ["a"], "and the step is never offered as if it were not fanned out"
-
-
-def test_the_largest_task_of_every_document_is_tried_before_the_fan_out_opens() -> None:
-    inputs = {f"in_{number}": f"e{number}" for number in range(4)}
-    extra = [step(f"e{number}") for number in range(4)]
-    text = "+".join(["'" + "x" * 1950 + "'"])
-    parameters = {f"p{number}": text for number in range(8)}
-    over = [step("small"), step("large")]
-    game = Play(
-        *extra,
-        *over,
-        fanned("b", "small", "large")
-        | {"depends_on": ["small", "large", *inputs.values()], "inputs": inputs, "parameters": parameters},
-    ).start()
-    for name in inputs.values():
-        game.complete(name, output=play.inline(size=3000))
-    game.complete("small", records=1)
-    game.complete("large", output=play.inline(records=1, size=4000))
-    assert game.status("b") == "failed"
-    assert "limit is 32768" in (game.row("b").error or "")
-
-
-def test_a_fan_out_has_a_largest_size() -> None:
-    game = opened(joins.MOST_SHARDS + 1)
-    assert "100001 records" in (game.row("b").error or "")
-    assert game.shards("b") == ""
-
-
-def test_a_fan_out_whose_other_inputs_come_late_opens_when_they_are_gathered() -> None:
-    game = Play(
-        step("a"),
-        fanned("b", "a"),
-        step("more"),
-        fanned("c", "more") | {"depends_on": ["more", "b"], "inputs": {"given": "b"}},
-    ).start()
-    game.complete("more", records=2)
-    game.complete("a", records=1)
-    game.complete("b", 1)
-    assert game.status("c") == "ready"
-    game.prepare("c", manifest=play.document("manifest"))
-    assert game.shards("c") == "dd"
-    assert game.task("c", 2).manifest == play.document("manifest")
-    game.fail("c", ErrorClass.TRANSIENT, 2)
-    game.tell(facts.RetryDue(game.key("c", 2)))
-    assert game.task("c", 2).manifest == play.document("manifest")
-
-
-@pytest.mark.parametrize(
-    ("join", "shards", "needed"),
-    [
-        (templates.Join(policy="percentage", value=50), 3, 2),
-        (templates.Join(policy="percentage", value=33.3), 1000, 333),
-        (templates.Join(policy="percentage", value=1), 1, 1),
-        (templates.Join(policy="any"), 0, 0),
-        (templates.Join(policy="at_least", value=7), 3, 7),
-    ],
-)
-def test_how_many_shards_a_join_needs(join: templates.Join, shards: int, needed: int) -> None:
-    assert join.needed(shards) == needed

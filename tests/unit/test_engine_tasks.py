@@ -1,8 +1,10 @@
 """What a task says: parameters, references, the record of its shard, prepared inputs, and the limit of its size."""
 
+from typing import Any
+
 import pytest
 
-from consumers.coordinator import effects, facts, offers
+from consumers.coordinator import effects, facts, joins, offers
 from contracts import messages, templates
 from contracts.errors import ErrorClass
 from tests.unit import play
@@ -63,7 +65,7 @@ def test_a_document_parameter_that_is_none_fails_the_step_alone() -> None:
     template = {"name": "given", "steps": [step("a", inputs={"source": "parameters.doc"})], "parameters": parameters}
     game = Play(template=templates.parse(template), parameters={"doc": {"uri": "nonsense"}}).start()
     assert game.execution.status == "failed"
-    assert "parameters.doc is no reference" in (game.row("a").error or "")
+    assert "field 'uri' is 'nonsense'" in (game.row("a").error or "")
 
 
 def test_inputs_of_a_fan_out_are_gathered_before_the_task_is_offered() -> None:
@@ -128,3 +130,58 @@ def test_the_same_row_always_makes_the_same_task() -> None:
     snapshot = game.snapshot(("b", 2))
     again = offers.build(snapshot, game.row("b", 2), game.tools.evaluate)
     assert again == game.task("b", 2)
+
+
+def test_a_fan_out_whose_tasks_cannot_be_built_fails_before_it_opens() -> None:
+    fields: dict[str, Any] = {"fallback": ["plan_b"], "retry": {"classes": ["invalid_input"]}}
+    game = Play(step("a"), fanned("b", "a", parameters={"n": "steps.a.missing"}, **fields)).start()
+    game.complete("a", records=3)
+    assert (game.status("b"), game.row("b").error_class) == ("failed", "invalid_input")
+    assert game.shards("b") == ""
+    assert [task.step for task in game.offered] == ["a"], "and the step is never offered as if it were not fanned out"
+
+
+def test_the_largest_task_of_every_document_is_tried_before_the_fan_out_opens() -> None:
+    inputs = {f"in_{number}": f"e{number}" for number in range(4)}
+    extra = [step(f"e{number}") for number in range(4)]
+    text = "+".join(["'" + "x" * 1950 + "'"])
+    parameters = {f"p{number}": text for number in range(8)}
+    over = [step("small"), step("large")]
+    game = Play(
+        *extra,
+        *over,
+        fanned("b", "small", "large")
+        | {"depends_on": ["small", "large", *inputs.values()], "inputs": inputs, "parameters": parameters},
+    ).start()
+    for name in inputs.values():
+        game.complete(name, output=play.inline(size=3000))
+    game.complete("small", records=1)
+    game.complete("large", output=play.inline(records=1, size=4000))
+    assert game.status("b") == "failed"
+    assert "limit is 32768" in (game.row("b").error or "")
+
+
+def test_a_fan_out_has_a_largest_size() -> None:
+    game = Play(step("a"), fanned("b", "a")).start()
+    game.complete("a", records=joins.MOST_SHARDS + 1)
+    assert "100001 records" in (game.row("b").error or "")
+    assert game.shards("b") == ""
+
+
+def test_a_fan_out_whose_other_inputs_come_late_opens_when_they_are_gathered() -> None:
+    game = Play(
+        step("a"),
+        fanned("b", "a"),
+        step("more"),
+        fanned("c", "more") | {"depends_on": ["more", "b"], "inputs": {"given": "b"}},
+    ).start()
+    game.complete("more", records=2)
+    game.complete("a", records=1)
+    game.complete("b", 1)
+    assert game.status("c") == "ready"
+    game.prepare("c", manifest=play.document("manifest"))
+    assert game.shards("c") == "dd"
+    assert game.task("c", 2).manifest == play.document("manifest")
+    game.fail("c", ErrorClass.TRANSIENT, 2)
+    game.tell(facts.RetryDue(game.key("c", 2)))
+    assert game.task("c", 2).manifest == play.document("manifest")

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -246,3 +247,12 @@ def test_the_identity_of_an_attempt_is_in_every_message_about_it() -> None:
     execution = uuid.UUID(int=7)
     accepted = messages.StageAccepted(execution_id=execution, epoch=2, step="fetch", shard=3, attempt=4, worker="w")
     assert accepted.key == messages.TaskKey(execution, 2, "fetch", 3, 4)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_json_cannot_write_never_enters_a_message(number: float) -> None:
+    (path,) = [path for path in GOLDEN if path.name == "StageCompleted.v1.minimal.json"]
+    document = json.loads(path.read_text())
+    for field in ("summary", "metrics"):
+        with pytest.raises(pydantic.ValidationError, match="finite"):
+            messages.StageCompleted.model_validate({**document, field: {"share": number}})

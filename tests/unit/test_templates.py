@@ -14,6 +14,10 @@ def step(name: str, *depends_on: str, **fields: Any) -> dict[str, Any]:
     return {"name": name, "stage": "work", "depends_on": list(depends_on), **fields}
 
 
+def fanned(name: str, over: str, join: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    return step(name, over, fan_out={"over": [over], "field": "x", "join": join or {}}, **fields)
+
+
 def parsed(*steps: dict[str, Any], parameters: tuple[dict[str, Any], ...] = ()) -> templates.Template:
     return templates.parse({"name": "pipeline", "steps": list(steps), "parameters": list(parameters)})
 
@@ -73,6 +77,23 @@ def circular(needs: dict[str, list[str]]) -> bool:
         ({"name": "x", "steps": [step("a", retry={"attempts": 0})]}, "field 'steps.0.retry.attempts' is 0"),
         ({"name": "x", "steps": [step("a", "a")]}, "circle"),
         ({"name": "x", "steps": [step("a", fan_out={"over": ["b"], "field": "x"})]}, "reads the output of 'b'"),
+        (
+            {"name": "x", "steps": [step("a"), fanned("b", "a"), fanned("c", "b")]},
+            "step 'c': fan_out.over names 'b', which is fanned out itself",
+        ),
+        ({"name": "x", "steps": [step("a"), fanned("b", "a", deliver=["json"])]}, "deliver that of a step after it"),
+        (
+            {"name": "x", "steps": [step("a"), fanned("b", "a", join={"policy": "percentage", "value": 101})]},
+            "fan_out.join.value is 101; give at most 100",
+        ),
+        (
+            {"name": "x", "steps": [step("a")], "parameters": [{"name": "n", "type": "integer", "default": "5"}]},
+            "default",
+        ),
+        (
+            {"name": "x", "steps": [step("a")], "parameters": [{"name": "n", "type": "string", "pattern": "("}]},
+            "pattern",
+        ),
     ],
 )
 def test_a_wrong_template_is_explained(document: object, told: str) -> None:
