@@ -1,27 +1,23 @@
-"""``python -m consumers coordinator`` and ``python -m consumers worker [STAGE...]``: the processes, put together."""
+"""``python -m consumers coordinator`` and ``python -m consumers worker [STAGE...]``."""
 
 import argparse
 import asyncio
-import datetime
+import importlib
 import signal
 import sys
 
 import uvloop
 
-from consumers import handlers
-from consumers.coordinator import service
-from consumers.coordinator.manifests import Store
-from consumers.runtime import equipment, worker
 from contracts.errors import FactoryError
-from contracts.messages import TaskKey
-from contracts.refs import DataRef
-from infra import documents, health, log, objects, settings
-from infra.settings import Settings
+from infra import log, settings
+
+PROCESSES = {"coordinator": "consumers.coordinator_process", "worker": "consumers.worker_process"}
+"""Each process loads only what it needs: the coordinator has no use for what stages analyse with."""
 
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m consumers", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="process", required=True)
     coordinator = commands.add_parser("coordinator", help="advance executions")
     working = commands.add_parser("worker", help="do the tasks of some stages, all if none is named")
     working.add_argument("stages", nargs="*", metavar="STAGE")
@@ -31,36 +27,13 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-async def _coordinator(configured: Settings, port: int | None) -> None:
-    state = health.Health("coordinator", {"session": "starting"})
-    async with (
-        health.serve(state, port),
-        objects.of(configured, threads=4) as bucket,
-    ):
-        await service.run(configured, _store(bucket), _stop_on_signals(), state)
-
-
-def _store(bucket: objects.Objects) -> Store:
-    """How the coordinator writes manifests; it has no way to read one."""
-
-    async def store(key: TaskKey, client: str, day: datetime.date, document: bytes) -> DataRef:
-        return await bucket.put(documents.Place(client, day, key), document, schema="Inputs")
-
-    return store
-
-
-async def _worker(configured: Settings, stages: list[str], concurrency: int, port: int | None) -> None:
-    state = health.Health("worker", {"session": "starting"})
-    chosen = handlers.choose(stages)
-    async with health.serve(state, port), equipment.equip(configured) as equipped:
-        await worker.run(configured, equipped, chosen, concurrency, _stop_on_signals(), state)
-
-
-def _stop_on_signals() -> asyncio.Event:
+async def _run(configured: settings.Settings, arguments: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
+    run = importlib.import_module(PROCESSES[arguments.process]).run
+    given = {name: value for name, value in vars(arguments).items() if name in ("stages", "concurrency")}
+    await run(configured, arguments.health_port, stop, **given)
 
 
 def main() -> int:
@@ -68,12 +41,8 @@ def main() -> int:
     arguments = _arguments(sys.argv[1:])
     try:
         configured = settings.from_process()
-        log.configure(arguments.command, configured.log_level, configured.log_format)
-        if arguments.command == "coordinator":
-            uvloop.run(_coordinator(configured, arguments.health_port))
-        else:
-            concurrency = arguments.concurrency or configured.worker_concurrency
-            uvloop.run(_worker(configured, arguments.stages, concurrency, arguments.health_port))
+        log.configure(arguments.process, configured.log_level, configured.log_format)
+        uvloop.run(_run(configured, arguments))
     except FactoryError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -1,13 +1,16 @@
 """Which code does the work of which stage."""
 
 import dataclasses
+import importlib
 from collections.abc import Iterable
 
 from consumers.runtime.work import Run
-from consumers.stages import content_classifier, feed_fetcher, report_builder, rss_librarian, topic_researcher
-from contracts import registry
+from contracts import intelligence, registry
 from contracts.errors import FactoryError
 from contracts.stages import StageSpec
+
+OWN = {spec.name: f"consumers.stages.{spec.name}" for spec in intelligence.STAGES}
+"""The modules of the project's own stages; a worker loads those that it is to do, and no other's libraries."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -18,20 +21,13 @@ class Handler:
     run: Run
 
 
-OWN = (rss_librarian, topic_researcher, feed_fetcher, content_classifier, report_builder)
-
-
-def handlers() -> dict[str, Handler]:
-    """Every stage that this installation can do, by name."""
-    own = {module.SPEC.name: Handler(module.SPEC, module.run) for module in OWN}
-    return own | {name: Handler(module.SPEC, module.run) for name, module in registry.plugins().items()}
-
-
 def choose(names: Iterable[str]) -> list[Handler]:
     """The handlers of these stages, all if none is named; raises FactoryError for a stage that is not installed."""
-    known = handlers()
-    wanted = list(dict.fromkeys(names)) or list(known)
+    plugins = registry.plugins()
+    known = [*OWN, *plugins]
+    wanted = list(dict.fromkeys(names)) or known
     for name in wanted:
         if name not in known:
             raise FactoryError(f"stage '{name}' is not installed; installed are: {', '.join(known)}")
-    return [known[name] for name in wanted]
+    modules = [plugins[name] if name in plugins else importlib.import_module(OWN[name]) for name in wanted]
+    return [Handler(module.SPEC, module.run) for module in modules]

@@ -18,11 +18,10 @@ async def main(url: str, client: str, template: str, topic: str) -> None:
             user_id=aio_pika.connection.make_url(url).user, delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
         )  # fmt: skip
         await (await channel.get_exchange("factory.jobs", ensure=False)).publish(message, "job.basic", timeout=10)
-        async with replies.iterator(no_ack=True) as answers:
-            async for answer in answers:
-                print(answer.type, json.dumps(json.loads(answer.body), indent=2))
-                if answer.type in ("JobRejected", "ExecutionFinished"):
-                    break
+        async for answer in replies.iterator(no_ack=True):
+            print(answer.type, json.dumps(json.loads(answer.body), indent=2))
+            if answer.type in ("JobRejected", "ExecutionFinished"):
+                break
 
 
 asyncio.run(main(*sys.argv[1:]))

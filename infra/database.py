@@ -28,6 +28,9 @@ CONTENTION = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 UNAVAILABLE = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError)
 """The server is away; so is asyncpg's pool until it is back."""
 
+UndefinedTable = asyncpg.UndefinedTableError
+"""A table that a statement names does not exist."""
+
 Failure = asyncpg.PostgresError
 """Anything that the server refuses."""
 

@@ -24,6 +24,8 @@ from producer import datasets
 SIZE_LIMIT = 256 * 1024
 """Bytes of a YAML file; the largest template in use has a fiftieth of it."""
 
+NESTING_LIMIT = 50
+
 DATASET = "dataset"
 DATASETS: Mapping[str, Callable[[], model.Artifact]] = MappingProxyType({"catalogue": datasets.packaged})
 """What a document parameter may name as its default: ``{dataset: NAME}``."""
@@ -51,15 +53,21 @@ def read(path: Path) -> object:
     except UnicodeDecodeError as error:
         raise TemplateError([f"{path}: is not UTF-8 at byte {error.start}; save it as UTF-8"]) from error
     try:
-        # A few nested aliases stand for more than any memory holds.
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                raise TemplateError([f"{path}: has the alias '*{event.anchor}'; write its value out instead"])
+        _refuse_bombs(path, text)
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise TemplateError([f"{path}: is not YAML: {' '.join(str(error).split())}"]) from error
-    except RecursionError as error:
-        raise TemplateError([f"{path}: is nested too deeply; flatten it"]) from error
+
+
+def _refuse_bombs(path: Path, text: str) -> None:
+    """A few nested aliases stand for more than any memory holds, and deep nesting takes the parser for ever."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise TemplateError([f"{path}: has the alias '*{event.anchor}'; write its value out instead"])
+        if depth > NESTING_LIMIT:
+            raise TemplateError([f"{path}: is nested deeper than {NESTING_LIMIT} levels; flatten it"])
 
 
 def load(path: Path) -> Template:

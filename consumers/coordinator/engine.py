@@ -229,7 +229,13 @@ def _fail(change: Change, row: StepExecution, failure: Failure, tools: Tools) ->
     if failure.error_class in retry.classes and row.retries + 1 < retry.attempts:
         wait = max(backoff.delay(retry, row.retries, tools.random()), failure.after or 0.0)
         waiting = dataclasses.replace(
-            told, status=StepStatus.WAITING, attempt=row.attempt + 1, retries=row.retries + 1, wait=wait, worker=None
+            told,
+            status=StepStatus.WAITING,
+            attempt=row.attempt + 1,
+            retries=row.retries + 1,
+            wait=wait,
+            worker=None,
+            starts=failures.deaths_so_far(told),
         )
         recorded = Recorded("retry", row.step, row.shard, row.attempt, detail={**detail, "wait": round(wait, 3)})
         return change.to(change.snapshot.with_row(waiting)).plus(recorded)

@@ -31,20 +31,27 @@ def reported(fact: messages.StageFailed) -> Failure:
 
 
 def noted(row: StepExecution, failure: Failure) -> StepExecution:
-    """The row with the failure written down. A start that ended with it did not end with the death of its worker."""
-    worker = failure.worker or row.worker
-    looped = failure.error_class is ErrorClass.CRASH_LOOP
+    """The row with the failure written down."""
     return dataclasses.replace(
         row,
         error_class=failure.error_class,
         error=failure.explanation[:EXPLANATION_LIMIT],
         error_details=failure.details,
         metrics=failure.metrics,
-        worker=worker,
-        starts=() if looped else tuple(name for name in row.starts if name != worker),
+        worker=failure.worker or row.worker,
         fraction=None,
         note=None,
     )
+
+
+def deaths_so_far(told: StepExecution) -> tuple[str, ...]:
+    """The starts that still count towards a crash loop in the next attempt at a row in which a failure is noted.
+
+    The start that ended with the failure did not end with the death of its worker, and a crash loop begins anew.
+    """
+    if told.error_class is ErrorClass.CRASH_LOOP:
+        return ()
+    return tuple(worker for worker in told.starts if worker != told.worker)
 
 
 def fail_step(change: Change, row: StepExecution, failure: Failure) -> Change:

@@ -6,7 +6,7 @@ from consumers.coordinator.desk import Desk
 from contracts import encoding, messages, registry, topology
 from contracts.errors import FactoryError
 from contracts.tiers import Tier
-from infra import broker, identifiers, management, migration
+from infra import broker, database, identifiers, management, revision
 from infra.delivery import Delivery
 
 PROBE_SECONDS = 10.0
@@ -16,9 +16,9 @@ class ProofError(FactoryError):
     """Something that the factory's guarantees rest on is missing."""
 
 
-async def database_is_current(url: str) -> None:
+async def database_is_current(pool: database.Pool) -> None:
     """Raises ProofError unless the database has exactly the version that this code needs."""
-    found, needed = await migration.current(url), migration.head()
+    found, needed = await revision.found(pool), revision.needed()
     if found != needed:
         raise ProofError(
             f"the database has version {found or 'none'} and this code needs {needed}; run 'factory migrate'"

@@ -61,7 +61,7 @@ async def _session(settings: Settings, state: State, store: Store, stop: asyncio
 
 async def _prove(desk: Desk, start: Start) -> None:
     """Raises ProofError before any work is taken if something that the guarantees rest on is missing."""
-    await proof.database_is_current(desk.settings.database_url)
+    await proof.database_is_current(desk.state.pool)
     await proof.policies_are_in_force(desk.settings.amqp_admin_url, desk.settings.amqp_url)
     start(mortuary.receive(desk, await mortuary.consume(desk)))
     await proof.dead_letters_arrive(desk)

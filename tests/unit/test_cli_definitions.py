@@ -67,7 +67,7 @@ def test_timeout_and_retry_come_from_the_stage_unless_the_step_has_its_own(tmp_p
         (("\"'rust'\"", '"nothing.here"'), "'nothing'"),
         (("steps:", "steps: ["), "is not YAML"),
         (("name: small", "name: &a small\ntitle: *a"), "has the alias '*a'"),
-        (("name: small", "name: small\ntitle: " + "[" * 5000 + "]" * 5000), "nested too deeply"),
+        (("name: small", "name: small\ntitle: " + "[" * 5000 + "]" * 5000), "nested deeper than 50 levels"),
         (("name: small", "#" * definitions.SIZE_LIMIT), "the limit is 262144"),
     ],
 )

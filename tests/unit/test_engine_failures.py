@@ -133,6 +133,7 @@ def test_a_task_that_keeps_killing_its_workers_fails_and_says_how_often() -> Non
     game.tell(facts.CrashLooped(game.key("a"), 5))
     assert (game.status("a"), game.row("a").error_class) == ("failed", "crash_loop")
     assert "5 starts" in (game.row("a").error or "")
+    assert len(game.row("a").starts) == 5, "whoever looks into it sees which workers died"
 
 
 @pytest.mark.parametrize("fields", [{"fallback": ["plan_b"]}, {"retry": {"classes": ["crash_loop"]}}])

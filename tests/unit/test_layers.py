@@ -86,8 +86,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
 # Decisions as functions of values: nothing that they reach touches the outside.
 PURE = ("consumers.coordinator.engine", "consumers.coordinator.fairness")
 
-# A child process is told by name which function to run; a command loads its own module and no other command's.
-MAY_IMPORT_BY_NAME = ("consumers.runtime.child", "producer.cli.app")
+# A child process is told by name which function to run; a command, a process and a worker load their own modules only.
+MAY_IMPORT_BY_NAME = ("consumers.__main__", "consumers.handlers", "consumers.runtime.child", "producer.cli.app")
 
 
 @dataclasses.dataclass(frozen=True)
