@@ -13,10 +13,9 @@ async def main(url: str, client: str, template: str, topic: str) -> None:
         channel = await connection.channel(on_return_raises=True)
         replies = await channel.declare_queue(exclusive=True)
         job = {"submit_key": uuid.uuid4().hex, "client": client, "template": template, "parameters": {"topic": topic}}
-        message = aio_pika.Message(
-            json.dumps(job).encode(), type="SubmitJob", message_id=uuid.uuid4().hex, reply_to=replies.name,
-            user_id=aio_pika.connection.make_url(url).user, delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        )  # fmt: skip
+        body, user = json.dumps(job).encode(), aio_pika.connection.make_url(url).user
+        durable = aio_pika.DeliveryMode.PERSISTENT
+        message = aio_pika.Message(body, type="SubmitJob", reply_to=replies.name, user_id=user, delivery_mode=durable)
         await (await channel.get_exchange("factory.jobs", ensure=False)).publish(message, "job.basic", timeout=10)
         async for answer in replies.iterator(no_ack=True):
             print(answer.type, json.dumps(json.loads(answer.body), indent=2))

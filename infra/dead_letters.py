@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,14 +29,22 @@ class DeadMessage:
 
 
 async def add_message(connection: database.Connection, dead: DeadMessage) -> None:
-    """Sets a message aside; the same message is set aside once."""
+    """Sets a message aside, whatever it holds; the same message is set aside once."""
     identity = f"{dead.message_id}|{dead.queue}|{dead.reason}|".encode() + dead.body
+    told = (dead.explanation, dead.queue, dead.exchange, dead.routing_key, dead.message_type, dead.message_id)
     await connection.execute(
         SQL["insert_dead_letter"],
-        *("message", hashlib.sha256(identity).hexdigest(), dead.reason.value, dead.explanation, dead.queue),
-        *(dead.exchange, dead.routing_key, dead.message_type, dead.message_id, dict(dead.headers), dead.body),
+        *("message", hashlib.sha256(identity).hexdigest(), dead.reason.value, *(_storable(text) for text in told)),
+        *({_storable(name): _storable(value) for name, value in dead.headers.items()}, dead.body),
         *([None] * 9),
     )
+
+
+def _storable(value: Any) -> Any:
+    """The value as Postgres can store it: no U+0000 in text, no number that JSON has no word for."""
+    if isinstance(value, str):
+        return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 async def add_step(connection: database.Connection, execution: Execution, row: StepExecution) -> None:

@@ -13,7 +13,7 @@ from consumers.coordinator.desk import Desk
 from consumers.coordinator.intake import Request
 from consumers.coordinator.outcome import Outcome
 from contracts import encoding, messages
-from contracts.errors import MessageError, Reason
+from contracts.errors import ErrorClass, MessageError, Reason
 from contracts.messages import Message
 from contracts.tiers import Tier
 from infra import dead_letters, identifiers, outbox
@@ -25,6 +25,9 @@ FAULT_PAUSE = 1.0
 """Seconds between tries while the database cannot be written; the messages stay unacknowledged meanwhile."""
 
 JOB_BATCH = 100
+
+COORDINATOR = "coordinator"
+"""Who speaks for a task whose worker said something that cannot be stored."""
 
 T = TypeVar("T", bound=Message)
 Good = tuple[Delivery, Message]
@@ -117,8 +120,31 @@ async def _settle(
     desk.health.mended("database")
     for outcome in outcomes:
         await desk.deliver(outcome)
+    await _fail_poisoned(desk, [(item[1], error) for item, error in suspects])
     for delivery in batch:
         await delivery.ack()
+
+
+async def _fail_poisoned(desk: Desk, suspects: Sequence[tuple[Message, Exception]]) -> None:
+    """Fails the tasks whose events cannot be stored; otherwise they would be taken for lost and done again for ever."""
+
+    async def work(items: Sequence[facts.Fact]) -> Outcome:
+        return await transitions.advance(desk.state, items)
+
+    told = [
+        messages.StageFailed(
+            **message.key._asdict(),
+            worker=COORDINATOR,
+            error_class=ErrorClass.PERMANENT,
+            explanation=f"its event cannot be stored: {error!r}"[:1000],
+        )
+        for message, error in suspects
+        if isinstance(message, messages.TaskMessage)
+    ]
+    if told:
+        outcomes, _ = await batching.settle(desk.state.pool, told, work)
+        for outcome in outcomes:
+            await desk.deliver(outcome)
 
 
 async def _set_aside(bad: Sequence[Bad], connection: transitions.Connection) -> Outcome:

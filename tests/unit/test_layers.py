@@ -27,11 +27,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "consumers": {"contracts", "infra", "consumers", "structlog", "pydantic", "pydantic_core", "uvloop"},
     "consumers.analysis": {
         *("contracts", "consumers.analysis"),
-        *("numpy", "tokenizers", "safetensors", "wordllama", "bm25s", "snowballstemmer"),
+        *("numpy", "tokenizers", "safetensors"),
     },
     "consumers.stages": {
         *("contracts", "consumers.stages"),
-        *("feedparser", "nh3", "jinja2", "py3langid", "snowballstemmer", "numpy", "pydantic"),
+        *("feedparser", "nh3", "jinja2", "py3langid", "numpy", "pydantic"),
     },
     "producer": {
         *("contracts", "infra", "producer"),
