@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,10 +40,8 @@ async def add_message(connection: database.Connection, dead: DeadMessage) -> Non
 
 
 def _storable(value: Any) -> Any:
-    """The value as Postgres can store it: no U+0000 in text, no number that JSON has no word for."""
-    if isinstance(value, str):
-        return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    """The value as Postgres can store it, which has no U+0000 in text."""
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
 
 
 async def add_step(connection: database.Connection, execution: Execution, row: StepExecution) -> None:

@@ -94,7 +94,7 @@ async def test_every_bad_job_is_answered_and_the_queue_goes_on(factory: Factory)
         await client.publish(b'{"submit_key": "k", ')
         broken = (await client.answered(messages.JobRejected, len(cases) + 1))[-1]
         assert broken.reason == "invalid_message"
-        await client.publish(b"{}", type_name="MakeTea", headers={"odd": "a\0b", "odder": float("nan")})
+        await client.publish(b"{}", type_name="MakeTea", headers={"odd": "a\0b"})
         strange = (await client.answered(messages.JobRejected, len(cases) + 2))[-1]
         assert strange.reason == "unknown_type"
         await client.publish(json.dumps(good).encode())
