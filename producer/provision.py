@@ -1,9 +1,10 @@
 """Bringing database, broker and object store to what the code needs. Doing it again changes nothing."""
 
+import importlib
 from urllib.parse import unquote, urlsplit
 
 from contracts import registry, topology
-from infra import broker, database, jobs, management, migration, objects, templates
+from infra import broker, database, jobs, management, objects, revision, templates
 from infra.settings import Settings
 
 
@@ -26,13 +27,19 @@ async def migrate(settings: Settings) -> list[str]:
 
 
 async def _database(settings: Settings) -> str:
-    before, after = await migration.upgrade(settings.database_url)
+    async with database.connect(settings.database_url, application="factory migrate", size=1) as pool:
+        before = await revision.found(pool)
+    if before != revision.needed():
+        # Alembic takes half a second to load, and nearly always there is nothing for it to do.
+        migration = importlib.import_module("infra.migration")
+        await migration.upgrade(settings.database_url)
     async with (
         database.connect(settings.database_url, application="factory migrate", size=1) as pool,
         pool.acquire() as connection,
     ):
         await templates.register(connection, registry.specs().values())
         await jobs.save_service_user(connection, unquote(urlsplit(settings.amqp_url).username or "guest"))
+    after = revision.needed()
     return f"database at version {after}" + (" (unchanged)" if before == after else f", from {before or 'nothing'}")
 
 

@@ -87,7 +87,13 @@ OWNERS: dict[str, tuple[str, ...]] = {
 PURE = ("consumers.coordinator.engine", "consumers.coordinator.fairness")
 
 # A child process is told by name which function to run; a command, a process and a worker load their own modules only.
-MAY_IMPORT_BY_NAME = ("consumers.__main__", "consumers.handlers", "consumers.runtime.child", "producer.cli.app")
+MAY_IMPORT_BY_NAME = (
+    "consumers.__main__",
+    "consumers.handlers",
+    "consumers.runtime.child",
+    "producer.cli.app",
+    "producer.provision",
+)
 
 
 @dataclasses.dataclass(frozen=True)
