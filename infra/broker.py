@@ -17,6 +17,7 @@ import pamqp.commands
 import pamqp.exceptions
 
 from contracts import topology
+from infra import deadlines
 from infra.delivery import LOST, BrokerError, Delivery, NotFoundError, UnroutableError, received
 
 HEARTBEAT = 15
@@ -77,7 +78,7 @@ class Publisher:
         self, exchange: str, routing_key: str, body: bytes, properties: Properties, mandatory: bool, timeout: float
     ) -> None:
         try:
-            async with asyncio.timeout(timeout):
+            async with deadlines.within(timeout):
                 await self._channel.basic_publish(
                     body,
                     exchange=exchange,
@@ -110,9 +111,10 @@ class Consumer:
             return
         tag = uuid4().hex
         try:
-            await self._channel.basic_consume(
-                self.queue, self._deliver, consumer_tag=tag, arguments=self._arguments, timeout=CONNECT_TIMEOUT
-            )
+            async with deadlines.within(CONNECT_TIMEOUT):
+                await self._channel.basic_consume(
+                    self.queue, self._deliver, consumer_tag=tag, arguments=self._arguments
+                )
         except aiormq.exceptions.ChannelNotFoundEntity as error:
             raise NotFoundError(f"queue '{self.queue}' does not exist; run 'factory migrate'") from error
         except LOST as error:
@@ -128,7 +130,8 @@ class Consumer:
         if tag is None:
             return
         try:
-            await self._channel.basic_cancel(tag, timeout=CLOSE_TIMEOUT)
+            async with deadlines.within(CLOSE_TIMEOUT):
+                await self._channel.basic_cancel(tag)
         except LOST as error:
             raise BrokerError(f"cannot stop consuming '{self.queue}': {error!r}") from error
 
@@ -142,7 +145,8 @@ class Puller:
     async def get(self, queue: str) -> Delivery | None:
         """The next message of the queue, None if it has none."""
         try:
-            message = await self._channel.basic_get(queue, timeout=PUBLISH_TIMEOUT)
+            async with deadlines.within(PUBLISH_TIMEOUT):
+                message = await self._channel.basic_get(queue)
         except LOST as error:
             raise BrokerError(f"cannot take from '{queue}': {error!r}") from error
         if isinstance(message.delivery, pamqp.commands.Basic.GetEmpty):
@@ -171,7 +175,7 @@ class Connection:
     async def _channel(self) -> aiormq.Channel:
         channel = self._connection.channel(publisher_confirms=True, on_return_raises=True)
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
+            async with deadlines.within(CONNECT_TIMEOUT):
                 await channel.initialize()
                 underlay = await channel.get_underlay_channel()
         except LOST as error:
@@ -202,7 +206,8 @@ class Connection:
             lambda _: self._fail(f"the broker cancelled the consumer of '{queue}'")
         )
         try:
-            await channel.basic_qos(prefetch_count=prefetch, timeout=CONNECT_TIMEOUT)
+            async with deadlines.within(CONNECT_TIMEOUT):
+                await channel.basic_qos(prefetch_count=prefetch)
         except LOST as error:
             raise BrokerError(f"cannot consume '{queue}': {error!r}") from error
         return Consumer(queue, channel, handler, arguments)
@@ -219,7 +224,7 @@ class Connection:
         """How many messages wait in a queue and how many consumers it has; raises NotFoundError where it is missing."""
         channel = self._connection.channel(publisher_confirms=False)
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
+            async with deadlines.within(CONNECT_TIMEOUT):
                 await channel.initialize()
                 declared = await channel.declare_queue(queue, passive=True)
                 result = declared.declaration_result
@@ -264,7 +269,7 @@ class Connection:
 async def connect(url: str, *, name: str) -> AsyncIterator[Connection]:
     """A connection to the broker, named in its management pages. Raises BrokerError if it cannot be had."""
     try:
-        async with asyncio.timeout(CONNECT_TIMEOUT):
+        async with deadlines.within(CONNECT_TIMEOUT):
             raw = await aio_pika.connect(
                 url, client_properties={"connection_name": name}, heartbeat=HEARTBEAT, timeout=CONNECT_TIMEOUT
             )
@@ -275,5 +280,5 @@ async def connect(url: str, *, name: str) -> AsyncIterator[Connection]:
     finally:
         # Closing a connection that is already broken reports the break a second time.
         with contextlib.suppress(*LOST, asyncio.CancelledError):
-            async with asyncio.timeout(CLOSE_TIMEOUT):
+            async with deadlines.within(CLOSE_TIMEOUT):
                 await raw.close()

@@ -239,7 +239,26 @@ async def _create(stack: Settings, name: str) -> None:
 
 async def _remove(stack: Settings, name: str) -> None:
     await _manage(stack, "DELETE", f"vhosts/{name}")
-    await _execute(stack, f'DROP DATABASE "{name}" WITH (FORCE)')
+    await drop_database(stack.database_url, name)
+
+
+async def drop_database(url: str, name: str) -> None:
+    """Drops a database as soon as the sessions of the processes that were killed have ended.
+
+    The server may not be forced to end them: that takes the rights of every role that has one.
+    """
+
+    async def dropped() -> bool:
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute(f'DROP DATABASE "{name}"')
+        except asyncpg.ObjectInUseError:
+            return False
+        finally:
+            await connection.close()
+        return True
+
+    await eventually(dropped, f"nobody uses database '{name}' any more")
 
 
 async def _execute(stack: Settings, statement: str) -> None:

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from infra import database, migration
 from infra.settings import Settings
-from tests.factories import Factory
+from tests.factories import Factory, drop_database
 
 
 def renamed(url: str, name: str) -> str:
@@ -54,4 +54,4 @@ async def tables(stack: Settings, migrated: str, tmp_path: Path) -> AsyncIterato
         async with database.connect(settings.database_url, application="test", size=4) as pool:
             yield Factory(settings, {}, tmp_path, pool)
     finally:
-        await execute(stack.database_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+        await drop_database(stack.database_url, name)
