@@ -11,7 +11,7 @@ MINIO := $(CURDIR)/.factory/bin/minio
 COMPILE := CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras \
 	--allow-unsafe --all-build-deps --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help setup demo test lint docs up down status doctor lock minio test-minio clean
+.PHONY: help setup demo test lint chaos chaos-soak docs up down status doctor lock minio test-minio clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,13 @@ test: setup ## run all tests (unit, integration, e2e) on servers of their own
 lint: setup ## ruff and the strict type check
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+chaos: setup ## try faults on real servers (ROWS=3,9,13 SEED=7 ARGS='--report docs/chaos.md')
+	$(BIN)/python -m tests.chaos $(if $(ROWS),--rows $(ROWS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+chaos-soak: setup ## 2000 executions in a storm of ten minutes (MINUTES=10 EXECUTIONS=2000 SEED=7)
+	$(BIN)/python -m tests.chaos.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(EXECUTIONS),--executions $(EXECUTIONS)) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
 
 docs: setup ## write docs/schemas and docs/asyncapi.json from the contracts
 	$(BIN)/python -m docs.generate

@@ -3,9 +3,10 @@
 import dataclasses
 import datetime
 import time
+import types
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 from contracts import analysis, errors, messages, model, stages, tiers
 
@@ -38,12 +39,16 @@ class File(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Result(Generic[Output]):
-    """What a stage gave: its output, its files by format, what it reported, and what it logged."""
+    """What a stage gave: its output, its files by format, what it reported, what it logged, and what it spent.
+
+    ``spent`` is in millionths of a US dollar; a reservation of which nothing was told counts in full.
+    """
 
     output: Output
     files: dict[str, File]
     progress: tuple[tuple[float, str], ...]
     log: tuple[tuple[str, str], ...]
+    spent: int = 0
 
 
 async def no_network(url: str, headers: Mapping[str, str]) -> stages.Page:
@@ -58,18 +63,22 @@ async def run(
     analyst: analysis.Analyst,
     fetch: Fetch = no_network,
     now: datetime.datetime | None = None,
+    budget: int | None = None,
+    degraded: bool = False,
 ) -> Result[Output]:
     """Run the stage once on its input; errors of the stage come through, and so does a wrong type of input or output.
 
-    Input and output pass through JSON, as they do between processes. ``now`` fixes the time that the stage sees.
+    Input and output pass through JSON, as they do between processes. ``now`` fixes the time that the stage sees,
+    ``budget`` is what its paid calls may cost in all, and ``degraded`` is an attempt that is to go without them.
     """
-    context = Context(module.SPEC, analyst, fetch, now or datetime.datetime.now(datetime.UTC))
+    purse = Purse(budget, degraded)
+    context = Context(module.SPEC, analyst, fetch, now or datetime.datetime.now(datetime.UTC), purse)
     given = module.SPEC.input.model_validate_json(task.model_dump_json())
     if type(given) is not type(task):
         raise TypeError(f"stage '{module.SPEC.name}' takes {module.SPEC.input.__name__}, not {type(task).__name__}")
     output = await module.run(context, task)
     module.SPEC.output.model_validate_json(output.model_dump_json())
-    return Result(output, context.files, tuple(context.reported), tuple(context.lines))
+    return Result(output, context.files, tuple(context.reported), tuple(context.lines), purse.used)
 
 
 class Cache:
@@ -87,12 +96,87 @@ class Cache:
         self._values[key] = value
 
 
+class Purse:
+    """The money of a test."""
+
+    def __init__(self, limit: int | None, degraded: bool) -> None:
+        self.limit = limit
+        self.degraded = degraded
+        self.used = 0
+
+    async def reserve(self, amount: int, purpose: str) -> stages.Reservation:
+        """Set the money aside if there is enough of it."""
+        if self.degraded:
+            raise errors.BudgetError(f"'{purpose}' is a paid call, and the attempt is degraded")
+        if amount <= 0:
+            raise errors.PermanentError(f"the stage reserves {amount} for '{purpose}'; give at least 1")
+        if self.limit is not None and self.used + amount > self.limit:
+            raise errors.BudgetError(f"'{purpose}' may cost {amount} and {self.limit - self.used} is left")
+        self.used += amount
+        return Reservation(self, amount)
+
+
+class Reservation:
+    """Money of a test that is set aside; it holds the stage to the same order of calls as the ledger does."""
+
+    def __init__(self, purse: Purse, amount: int) -> None:
+        self._purse = purse
+        self._amount = amount
+        self._begun = False
+        self._resolved = False
+
+    def begin(self) -> None:
+        """Note that the call goes out."""
+        self._begun = True
+
+    async def post(self, actual: int) -> None:
+        """Count what the call cost."""
+        if not self._begun:
+            raise errors.PermanentError("a call is posted that was not begun; call begin() before the paid call")
+        self._resolve(actual)
+
+    async def void(self) -> None:
+        """Count nothing."""
+        self._resolve(0)
+
+    def _resolve(self, actual: int) -> None:
+        if self._resolved:
+            raise errors.PermanentError("a reservation is resolved twice")
+        self._resolved = True
+        self._purse.used += actual - self._amount
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
+    ) -> None:
+        if not self._begun and not self._resolved:
+            await self.void()
+
+
 class Context:
     """A stage's context that keeps what it is told; it runs isolated functions in this process."""
 
-    def __init__(self, spec: stages.StageSpec, analyst: analysis.Analyst, fetch: Fetch, now: datetime.datetime) -> None:
+    def __init__(
+        self,
+        spec: stages.StageSpec,
+        analyst: analysis.Analyst,
+        fetch: Fetch,
+        now: datetime.datetime,
+        purse: Purse | None = None,
+    ) -> None:
+        purse = purse or Purse(None, degraded=False)
         self.key = messages.TaskKey(uuid.UUID(int=0), 1, spec.name, 0, 1)
-        self.task = messages.TaskContext(client="test", tier=tiers.Tier.BASIC, template="test", template_version=1)
+        self.task = messages.TaskContext(
+            client="test",
+            tier=tiers.Tier.BASIC,
+            template="test",
+            template_version=1,
+            budget_left=purse.limit,
+            degraded=purse.degraded,
+        )
+        self.budget: stages.Budget = purse
         self.analyst = analyst
         self.cache: stages.Cache = Cache()
         self.log: stages.Log = self

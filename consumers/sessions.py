@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
@@ -17,6 +17,8 @@ log = structlog.get_logger()
 PAUSE = 0.25
 LONGEST_PAUSE = 15.0
 """Seconds; a session that lasted longer than this was a good one, and the next pause is short again."""
+
+CANCEL_AGAIN_SECONDS = 1.0
 
 
 async def repeat(session: Callable[[], Awaitable[None]], health: Health, stop: asyncio.Event) -> None:
@@ -36,6 +38,18 @@ async def repeat(session: Callable[[], Awaitable[None]], health: Health, stop: a
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await stop.wait()
+
+
+async def end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancels tasks until all of them are over.
+
+    Once is not enough: a transaction that is left by a cancellation and cannot be rolled back raises an error of the
+    database in its place, and a loop that lives with such errors would go on alone, in a session that is over.
+    """
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
 
 
 def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

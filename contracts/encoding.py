@@ -5,7 +5,7 @@ import re
 
 import pydantic
 
-from contracts import messages
+from contracts import messages, steering
 from contracts.errors import MessageError, Reason
 from contracts.model import Scalar, explain
 
@@ -16,7 +16,11 @@ ALL: dict[str, type[messages.Message]] = {
     model.__name__: model
     for model in (
         messages.SubmitJob,
-        messages.CancelExecution,
+        steering.CancelExecution,
+        steering.SteerExecution,
+        steering.SetPause,
+        steering.ExecutionSteered,
+        steering.PauseSet,
         messages.JobAccepted,
         messages.JobRejected,
         messages.ExecutionFinished,

@@ -32,6 +32,7 @@ class Reason(enum.StrEnum):
     INVALID_PARAMETERS = "invalid_parameters"
     OVER_BUDGET = "over_budget"
     CONFLICT = "conflict"
+    NOT_POSSIBLE = "not_possible"
     DATA_ERROR = "data_error"
     DELIVERY_LIMIT = "delivery_limit"
     REJECTED = "rejected"

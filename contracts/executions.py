@@ -10,13 +10,17 @@ from contracts.errors import ErrorClass
 from contracts.messages import Json
 from contracts.model import Scalar
 from contracts.refs import DataRef
-from contracts.states import ExecutionStatus, StepStatus
+from contracts.states import ExecutionStatus, PauseReason, StepStatus
 from contracts.tiers import OptimiseFor, Quality, Tier
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Execution:
-    """One run of one template version, as stored. ``budget`` is in millionths of a US dollar."""
+    """One run of one template version, as stored.
+
+    Amounts are in millionths of a US dollar: the ``budget``, what was ``used`` of it up to now, and what is left of the
+    client's month; None is no limit.
+    """
 
     id: UUID
     client: str
@@ -30,12 +34,22 @@ class Execution:
     epoch: int
     status: ExecutionStatus
     budget: int | None = None
+    pause_reason: PauseReason | None = None
     reply_to: str | None = None
     correlation_id: str | None = None
     traceparent: str | None = None
     explanation: str = ""
+    used: int = 0
+    month_left: int | None = None
     seconds: float = 0.0
     """Since it was submitted."""
+
+    @property
+    def budget_left(self) -> int | None:
+        """What paid calls may still cost, as far as is known here; the ledger alone decides."""
+        caps = [] if self.budget is None else [self.budget - self.used]
+        caps += [] if self.month_left is None else [self.month_left]
+        return max(min(caps), 0) if caps else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,7 +57,9 @@ class StepExecution:
     """A step (shard 0) or one shard of it inside an execution, as stored.
 
     ``retries`` counts the attempts that are charged to the retry policy; ``attempt`` counts all and never restarts.
-    ``starts`` names the worker instances that confirmed a start. ``wait`` is in seconds from the commit.
+    ``starts`` names the worker instances that confirmed a start. ``wait`` is in seconds from the commit, None for a
+    row that waits until its execution goes on. ``degraded`` forbids paid calls; ``remade`` counts how often the step
+    was done again because its output had vanished.
     """
 
     execution_id: UUID
@@ -71,6 +87,8 @@ class StepExecution:
     note: str | None = None
     wait: float | None = None
     dispatched_at: datetime.datetime | None = None
+    degraded: bool = False
+    remade: int = 0
 
     @property
     def key(self) -> messages.TaskKey:

@@ -42,6 +42,8 @@ class SubmitJob(Message):
 
     ``submit_key`` is unique per client: a repeat gets the first answer again, and the same key with other content is
     rejected. ``urgency`` orders a client's own jobs and nobody else's. ``budget`` is in millionths of a US dollar.
+    ``delay`` and ``deadline`` are in seconds from its acceptance: it does not begin before the one, and at the other it
+    ends with what it has.
     """
 
     submit_key: Key
@@ -53,14 +55,8 @@ class SubmitJob(Message):
     optimise_for: OptimiseFor = OptimiseFor.BALANCE
     urgency: Annotated[int, pydantic.Field(ge=0, le=9)] = 5
     budget: Annotated[int, pydantic.Field(ge=0)] | None = None
-
-
-class CancelExecution(Message):
-    """Stop an execution of this client: waiting work at once, running work as soon as its worker hears of it."""
-
-    client: Key
-    execution_id: UUID
-    note: ShortText = ""
+    delay: Annotated[float, pydantic.Field(ge=0, le=31_622_400)] = 0
+    deadline: Annotated[float, pydantic.Field(gt=0, le=31_622_400)] | None = None
 
 
 class JobAccepted(Message):
@@ -131,7 +127,10 @@ class TaskMessage(Message):
 
 
 class TaskContext(Model):
-    """For whom and how a task is done. ``budget_left`` is in millionths of a US dollar."""
+    """For whom and how a task is done. ``budget_left`` is in millionths of a US dollar.
+
+    ``degraded`` forbids paid calls: the budget is used up, and the template prefers a cheaper result to none.
+    """
 
     client: Key
     tier: Tier
@@ -140,6 +139,7 @@ class TaskContext(Model):
     quality: Quality = Quality.STANDARD
     optimise_for: OptimiseFor = OptimiseFor.BALANCE
     budget_left: int | None = None
+    degraded: bool = False
 
 
 class ShardFailure(Model):
@@ -245,10 +245,11 @@ class WorkerHeartbeat(Message):
 
 
 class CancelWork(Message):
-    """Stop work on this execution that belongs to this epoch or to one before it."""
+    """Stop work on this execution that belongs to this epoch or to one before it, of these steps if any is named."""
 
     execution_id: UUID
     epoch: int
+    steps: tuple[Name, ...] = ()
 
 
 class DrainWorker(Message):
@@ -258,9 +259,13 @@ class DrainWorker(Message):
 
 
 class ControlSnapshot(Message):
-    """All cancellations that may still have running work, published again each minute for those who missed one."""
+    """All cancellations that may still have running work, and every paused stage.
+
+    Published again each minute for those who missed a change; the latest one says which stages are paused.
+    """
 
     cancelled: tuple[tuple[UUID, int], ...] = ()
+    paused_stages: tuple[Name, ...] = ()
 
 
 # --- Notifications: to whoever watches -------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import dataclasses
 import pydantic
 from pydantic import json_schema
 
-from contracts import artifacts, encoding, intelligence, messages, model, refs, templates, topology
+from contracts import artifacts, encoding, intelligence, messages, model, refs, steering, templates, topology
 from contracts.messages import Json
 from contracts.tiers import Tier
 
@@ -46,8 +46,14 @@ class Operation:
         return f"{self.party}.{self.action}.{self.channel}"
 
 
-JOBS = (messages.SubmitJob, messages.CancelExecution)
-REPLIES = (messages.JobAccepted, messages.JobRejected, messages.ExecutionFinished)
+JOBS = (messages.SubmitJob, steering.CancelExecution, steering.SteerExecution, steering.SetPause)
+REPLIES = (
+    messages.JobAccepted,
+    messages.JobRejected,
+    messages.ExecutionFinished,
+    steering.ExecutionSteered,
+    steering.PauseSet,
+)
 TASKS = (messages.StageTask,)
 EVENTS = (messages.StageAccepted, messages.StageProgress, messages.StageCompleted, messages.StageFailed)
 HEARTBEATS = (messages.WorkerHeartbeat,)
@@ -100,7 +106,7 @@ CHANNELS = (
 )
 
 OPERATIONS = (
-    Operation("client", "send", "jobs", "Submit a job or cancel an execution.", JOBS, answers=REPLIES),
+    Operation("client", "send", "jobs", "Submit a job, cancel or steer an execution, pause a stage or a client.", JOBS, answers=REPLIES),
     Operation("client", "receive", "replies", "Learn what became of a job.", REPLIES),
     Operation("client", "receive", "notifications", "Watch executions.", NOTIFICATIONS),
     Operation("coordinator", "receive", "jobs", "Take jobs.", JOBS, answers=REPLIES),

@@ -3,7 +3,8 @@
 import dataclasses
 import datetime
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
 
 from contracts import messages, model, templates
 from contracts.analysis import Analyst
@@ -70,6 +71,47 @@ class Cache(Protocol):
         ...
 
 
+class Reservation(Protocol):
+    """Money set aside for one paid call.
+
+    As a context manager it gives the money back if the call was never begun, and leaves it where it is if nobody knows
+    what became of the call; then it counts as spent.
+    """
+
+    def begin(self) -> None:
+        """Say, right before the call goes out, that from here on it may cost, whatever happens."""
+        ...
+
+    async def post(self, actual: int) -> None:
+        """Record what the call cost, in millionths of a US dollar, be it more than was reserved."""
+        ...
+
+    async def void(self) -> None:
+        """Give the money back: the call was not made, or is known to have cost nothing."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """The reservation itself."""
+        ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the money back if the call was never begun."""
+        ...
+
+
+class Budget(Protocol):
+    """What the attempt may spend on paid calls; every one of them is reserved before it is made."""
+
+    async def reserve(self, amount: int, purpose: str) -> Reservation:
+        """Set aside what a call may cost at most, in millionths of a US dollar.
+
+        Raises BudgetError if the execution or its client has less left, and whenever ``ctx.task.degraded`` is set.
+        """
+        ...
+
+
 class StageContext(Protocol):
     """Everything a stage may do besides computing; it reaches the outside through this and nothing else."""
 
@@ -77,6 +119,7 @@ class StageContext(Protocol):
     task: messages.TaskContext
     cache: Cache
     log: Log
+    budget: Budget
 
     @property
     def analyst(self) -> Analyst:

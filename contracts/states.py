@@ -15,6 +15,15 @@ class ExecutionStatus(enum.StrEnum):
     CANCELLED = "cancelled"
 
 
+class PauseReason(enum.StrEnum):
+    """Why a paused execution waits: a person's decision about it, its paused client, its budget, or its own delay."""
+
+    OPERATOR = "operator"
+    CLIENT = "client"
+    BUDGET = "budget"
+    DELAY = "delay"
+
+
 class StepStatus(enum.StrEnum):
     """Where a step or a shard stands; ``ready`` while its inputs are gathered, ``waiting`` before another attempt."""
 

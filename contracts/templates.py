@@ -89,7 +89,11 @@ class Step(Model):
 
 
 class Template(Model):
-    """A versioned graph of steps with the parameters that a job may set."""
+    """A versioned graph of steps with the parameters that a job may set.
+
+    ``on_budget`` says what happens when the money is used up: the work goes on without paid calls (degrade), waits
+    until somebody resumes it (pause), or ends with what it has (stop).
+    """
 
     name: Name
     version: Annotated[int, pydantic.Field(ge=1)] = 1
@@ -97,6 +101,7 @@ class Template(Model):
     description: str = ""
     tiers: frozenset[Tier] = frozenset(Tier)
     parameters: tuple[Parameter, ...] = ()
+    on_budget: Literal["degrade", "pause", "stop"] = "stop"
     steps: Annotated[tuple[Step, ...], pydantic.Field(min_length=1, max_length=200)]
 
     @pydantic.model_validator(mode="after")

@@ -6,7 +6,7 @@ the caller's back, because a restored consumer that silently receives nothing is
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -17,8 +17,9 @@ import pamqp.commands
 import pamqp.exceptions
 
 from contracts import topology
-from infra import deadlines
+from infra import deadlines, failpoints
 from infra.delivery import LOST, BrokerError, Delivery, NotFoundError, UnroutableError, received
+from infra.failpoints import Failpoint
 
 HEARTBEAT = 15
 CONNECT_TIMEOUT = 10.0
@@ -28,15 +29,15 @@ CLOSE_TIMEOUT = 5.0
 Properties = pamqp.commands.Basic.Properties
 PERSISTENT, TRANSIENT = 2, 1
 
-
 Handler = Callable[[Delivery], None]
 
 
 class Publisher:
-    """A channel with publisher confirms."""
+    """A channel with publisher confirms; ``user`` is the broker user whose publishes they are."""
 
-    def __init__(self, channel: aiormq.Channel) -> None:
+    def __init__(self, channel: aiormq.Channel, user: str) -> None:
         self._channel = channel
+        self.user = user
 
     async def publish(
         self,
@@ -77,20 +78,35 @@ class Publisher:
     async def _confirmed(
         self, exchange: str, routing_key: str, body: bytes, properties: Properties, mandatory: bool, timeout: float
     ) -> None:
+        sending = self._channel.basic_publish(
+            body,
+            exchange=exchange,
+            routing_key=routing_key,
+            properties=properties,
+            mandatory=mandatory,
+            wait=False,
+        )
         try:
             async with deadlines.within(timeout):
-                await self._channel.basic_publish(
-                    body,
-                    exchange=exchange,
-                    routing_key=routing_key,
-                    properties=properties,
-                    mandatory=mandatory,
-                    wait=False,
-                )
+                await (self._interrupted(sending) if failpoints.armed(Failpoint.PUBLISH_SENT) else sending)
         except aiormq.exceptions.PublishError as error:
             raise UnroutableError(f"no queue takes '{routing_key}' of exchange '{exchange or 'default'}'") from error
         except LOST as error:
             raise BrokerError(f"publish to '{exchange or routing_key}' was not confirmed: {error!r}") from error
+
+    async def _interrupted(self, sending: Coroutine[Any, Any, object]) -> None:
+        """Reaches the failpoint when the bytes have left, before anybody looks for the confirm."""
+        task = asyncio.create_task(sending)
+        try:
+            # The frame is queued in the first turn of the event loop and written by aiormq when the queue is through;
+            # the kernel gets it at the end of that turn.
+            await asyncio.sleep(0)
+            await self._channel.write_queue.join()
+            await asyncio.sleep(0)
+            failpoints.reach(Failpoint.PUBLISH_SENT)
+            await task
+        finally:
+            task.cancel()
 
 
 class Consumer:
@@ -188,7 +204,7 @@ class Connection:
 
     async def publisher(self) -> Publisher:
         """A new channel for publishing."""
-        return Publisher(await self._channel())
+        return Publisher(await self._channel(), self.user)
 
     async def puller(self) -> Puller:
         """A new channel for taking single messages."""

@@ -25,8 +25,15 @@ DATA_ERRORS = (
 CONTENTION = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 """The whole transaction is simply run again."""
 
-UNAVAILABLE = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError)
-"""The server is away; so is asyncpg's pool until it is back."""
+UNAVAILABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""The server is away; so is asyncpg's pool until it is back. A connection that is lost while a transaction on it is
+rolled back can end as an InternalClientError."""
 
 UndefinedTable = asyncpg.UndefinedTableError
 """A table that a statement names does not exist."""

@@ -9,7 +9,7 @@ from contracts import messages, states
 from contracts.errors import ErrorClass
 from contracts.executions import Execution, StepExecution
 from contracts.refs import DataRef
-from contracts.states import ExecutionStatus, StepStatus
+from contracts.states import ExecutionStatus, PauseReason, StepStatus
 from contracts.tiers import OptimiseFor, Quality, Tier
 from infra import database, statements
 
@@ -70,6 +70,12 @@ async def insert_shards(connection: database.Connection, parent: StepExecution) 
     await connection.execute(
         SQL["insert_shards"], parent.execution_id, parent.step, parent.epoch, 1, parent.stage, parent.shards
     )
+
+
+async def keep_shards(connection: database.Connection, parent: StepExecution, old_epoch: int) -> None:
+    """Takes the shards of a step over from an older epoch, the completed ones as they are and the others as pending."""
+    place = (parent.execution_id, parent.step)
+    await connection.execute(SQL["keep_shards"], *place, old_epoch, parent.epoch, parent.stage)
 
 
 async def release_shards(connection: database.Connection, parent: StepExecution, limit: int) -> list[StepExecution]:
@@ -141,6 +147,9 @@ def _values(olds: Sequence[StepExecution], news: Sequence[StepExecution]) -> lis
         [n.note for n in news],
         offered,
         [n.wait for n in news],
+        [n.epoch for n in news],
+        [n.degraded for n in news],
+        [n.remade for n in news],
     ]
 
 
@@ -155,6 +164,8 @@ async def update_executions(connection: database.Connection, changes: Sequence[t
         [old.status.value for old, _ in changes],
         [new.status.value for _, new in changes],
         [new.explanation for _, new in changes],
+        [new.epoch for _, new in changes],
+        [new.pause_reason for _, new in changes],
     )
     if len(rows) != len(changes):
         raise GuardError(f"{len(changes) - len(rows)} of {len(changes)} executions had changed meanwhile")
@@ -163,7 +174,9 @@ async def update_executions(connection: database.Connection, changes: Sequence[t
 async def insert_deliverables(
     connection: database.Connection, items: Sequence[tuple[UUID, int, messages.Deliverable]]
 ) -> None:
-    """Records what executions hand to their clients, each given with its execution and epoch."""
+    """Records what executions hand to their clients, each given with its execution and epoch, instead of older ones."""
+    made = sorted({(execution_id, item.step, epoch) for execution_id, epoch, item in items})
+    await connection.execute(SQL["drop_deliverables"], *([one[i] for one in made] for i in range(3)))
     await connection.execute(
         SQL["insert_deliverables"],
         [execution_id for execution_id, _, _ in items],
@@ -234,6 +247,9 @@ def _execution(row: database.Row) -> Execution:
         epoch=row["epoch"],
         status=ExecutionStatus(row["status"]),
         budget=row["budget"],
+        used=row["used"] or 0,
+        month_left=row["month_left"],
+        pause_reason=PauseReason(row["pause_reason"]) if row["pause_reason"] else None,
         reply_to=row["reply_to"],
         correlation_id=row["correlation_id"],
         traceparent=row["traceparent"],
@@ -268,4 +284,6 @@ def _step(row: database.Row) -> StepExecution:
         fraction=row["fraction"],
         note=row["note"],
         dispatched_at=row["dispatched_at"],
+        degraded=row["degraded"],
+        remade=row["remade"],
     )

@@ -6,19 +6,30 @@ from uuid import UUID
 
 from contracts.messages import Json, SubmitJob
 from contracts.tiers import Tier
-from infra import database, statements
+from infra import database, statements, timers
 
 SQL = statements.load("jobs")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Client:
-    """Who may submit: ``amqp_user`` is the broker user whose jobs count as this client's."""
+    """Who may submit: ``amqp_user`` is the broker user whose jobs count as this client's.
+
+    ``spent`` is what paid calls cost in ``month`` (UTC, the present one), in millionths of a US dollar as the budget.
+    """
 
     id: str
     tier: Tier
     amqp_user: str | None
     active: bool
+    monthly_budget: int | None = None
+    month: str = ""
+    spent: int = 0
+
+    @property
+    def used_up(self) -> bool:
+        """Whether the month's money is spent. A client without any may still have work done that costs nothing."""
+        return bool(self.monthly_budget) and self.spent >= (self.monthly_budget or 0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,7 +64,19 @@ class Submitted:
 async def clients(connection: database.Connection, ids: Iterable[str]) -> dict[str, Client]:
     """The clients of these ids that exist."""
     rows = await connection.fetch(SQL["load_clients"], sorted(set(ids)))
-    return {r["id"]: Client(r["id"], Tier(r["tier"]), r["amqp_user"], r["active"]) for r in rows}
+    return {row["id"]: _client(row) for row in rows}
+
+
+def _client(row: database.Row) -> Client:
+    return Client(
+        id=row["id"],
+        tier=Tier(row["tier"]),
+        amqp_user=row["amqp_user"],
+        active=row["active"],
+        monthly_budget=row["monthly_budget"],
+        month=row["month"],
+        spent=row["spent"],
+    )
 
 
 async def service_users(connection: database.Connection, names: Iterable[str]) -> frozenset[str]:
@@ -69,8 +92,11 @@ async def queued(connection: database.Connection, client_ids: Iterable[str]) -> 
 
 
 async def insert(connection: database.Connection, new: Sequence[NewExecution]) -> None:
-    """Stores jobs as queued executions; one whose submit key its client has used already is left out."""
-    await connection.execute(
+    """Stores jobs as queued executions, or as paused ones where they have a delay, with their timers.
+
+    One whose submit key its client has used already is left out.
+    """
+    rows = await connection.fetch(
         SQL["insert_executions"],
         [n.id for n in new],
         [n.job.client for n in new],
@@ -89,7 +115,14 @@ async def insert(connection: database.Connection, new: Sequence[NewExecution]) -
         [n.reply_to for n in new],
         [n.correlation_id for n in new],
         [n.traceparent for n in new],
+        [n.job.delay for n in new],
+        [n.job.deadline for n in new],
     )
+    stored = {row["id"] for row in rows}
+    delays = {n.id: n.job.delay for n in new if n.id in stored and n.job.delay}
+    await timers.set_executions(connection, "delay", delays)
+    deadlines = {n.id: n.job.deadline for n in new if n.id in stored and n.job.deadline is not None}
+    await timers.set_executions(connection, "deadline", deadlines)
 
 
 async def submitted(

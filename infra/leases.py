@@ -42,17 +42,6 @@ async def record(connection: database.Connection, beat: WorkerHeartbeat) -> bool
         return True
 
 
-async def retries_due(connection: database.Connection, limit: int) -> list[TaskKey]:
-    """Rows whose delay before another attempt is over."""
-    return [_key(row) for row in await connection.fetch(SQL["retries_due"], limit)]
-
-
-async def seconds_to_next_retry(connection: database.Connection) -> float | None:
-    """Seconds until the next delay is over, negative if one is; None if no row waits."""
-    row = await connection.fetchrow(SQL["seconds_to_next_retry"])
-    return None if row is None else row["seconds"]
-
-
 async def unpublished(connection: database.Connection, older_than: float, limit: int) -> list[TaskKey]:
     """Tasks whose publish has been owed for longer than so many seconds."""
     return [_key(row) for row in await connection.fetch(SQL["unpublished"], older_than, limit)]
@@ -82,7 +71,7 @@ async def crash_looped(
 
 
 async def unheld(connection: database.Connection, longer_than: float, limit: int) -> list[Unheld]:
-    """Published tasks that no worker has held for so many seconds."""
+    """Published tasks that no worker has held for so many seconds, up to ``limit`` of each queue, the oldest first."""
     rows = await connection.fetch(SQL["unheld"], longer_than, limit)
     return [Unheld(_key(row), row["stage"], Tier(row["tier"]), row["published_at"]) for row in rows]
 
@@ -102,6 +91,6 @@ async def live_cancels(connection: database.Connection, seconds: float, limit: i
 
 
 async def keep_house(connection: database.Connection) -> None:
-    """Forgets worker instances that are long gone, and makes the timeline's next partitions."""
+    """Forgets worker instances that are long gone, and makes the timeline's partitions that are missing or next."""
     await connection.execute(SQL["forget_instances"])
     await connection.execute(SQL["make_partitions"], 3)

@@ -74,6 +74,16 @@ class Management:
                 )
         return problems
 
+    async def bindings(self) -> set[tuple[str, str, str]]:
+        """The bindings of queues: exchange, queue and routing key."""
+        found = await self._request("GET", f"bindings/{self._vhost}") or []
+        return {(b["source"], b["destination"], b["routing_key"]) for b in found if b["destination_type"] == "queue"}
+
+    async def unacknowledged(self) -> dict[str, int]:
+        """How many messages of each queue are with a consumer and not settled; the API lags some seconds behind."""
+        found = await self._request("GET", f"queues/{self._vhost}?columns=name,messages_unacknowledged") or []
+        return {queue["name"]: int(queue.get("messages_unacknowledged") or 0) for queue in found}
+
     async def put_user(self, name: str, password: str) -> None:
         """A broker user who may use everything in the virtual host."""
         await self._request("PUT", f"users/{quote(name, safe='')}", {"password": password, "tags": ""})

@@ -72,9 +72,10 @@ class Objects:
     async def get(self, ref: refs.DataRef) -> bytes:
         """The document, exactly as it was put.
 
-        The stored size is checked before anything is read, hash and size of the document after. Raises InputGoneError
-        for an object that is missing or is not what its reference says, InvalidInputError for a reference into another
-        bucket or over the limit, and TransientError when the store does not answer.
+        The stored size is checked before anything is read, hash and size of the document after. Raises InputGoneError,
+        with the address as its detail ``uri``, for an object that is missing or is not what its reference says,
+        InvalidInputError for a reference into another bucket or over the limit, and TransientError when the store does
+        not answer.
         """
         if ref.data is not None:
             return documents.unpack(ref, ref.data.encode())
@@ -82,7 +83,11 @@ class Objects:
             raise errors.InvalidInputError(
                 f"{ref.uri} has {ref.size} bytes; no document of over {documents.LIMIT} is read"
             )
-        return await self._run(lambda: self._load(ref))
+        try:
+            return await self._run(lambda: self._load(ref))
+        except errors.InputGoneError as error:
+            # By its address the coordinator knows which step can make it again.
+            raise errors.InputGoneError(str(error), {"uri": ref.uri}) from error
 
     async def exists(self, ref: refs.DataRef) -> bool:
         """Whether the object is there; its content is not looked at."""

@@ -1,10 +1,11 @@
 """Publishes owed after a commit that are no task: replies, finishes and cancels."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from contracts import encoding, messages
+from contracts.messages import Json
 from infra import database, statements
 
 SQL = statements.load("outbox")
@@ -25,6 +26,8 @@ class Owed:
     traceparent: str | None = None
     mandatory: bool = True
     execution_id: UUID | None = None
+    reply_to: str | None = None
+    headers: Mapping[str, Json] = dataclasses.field(default_factory=dict)
     id: int = 0
 
 
@@ -58,6 +61,8 @@ async def insert(connection: database.Connection, items: Sequence[Owed]) -> list
         [i.traceparent for i in items],
         [i.mandatory for i in items],
         [i.execution_id for i in items],
+        [i.reply_to for i in items],
+        [dict(i.headers) for i in items],
     )
     return [dataclasses.replace(item, id=row["id"]) for item, row in zip(items, rows, strict=True)]
 

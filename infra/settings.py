@@ -10,6 +10,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from contracts import errors
+from infra import failpoints
 
 # The variables of one server belong together: they come all from the environment or all from stack.env.
 SERVERS: Mapping[str, tuple[str, ...]] = {
@@ -61,6 +62,7 @@ class Settings:
     sweep_seconds: float = 5.0
     worker_concurrency: int = 8
     drain_seconds: float = 30.0
+    failpoint: frozenset[failpoints.Armed] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         sweep_seconds=_number(values, "FACTORY_SWEEP_SECONDS", float, Settings.sweep_seconds),
         worker_concurrency=_number(values, "FACTORY_WORKER_CONCURRENCY", int, Settings.worker_concurrency),
         drain_seconds=_number(values, "FACTORY_DRAIN_SECONDS", float, Settings.drain_seconds),
+        failpoint=_optional(values, "FACTORY_FAILPOINT", _failpoints, Settings.failpoint),
     )
     return _coherent(settings)
 
@@ -219,6 +222,13 @@ def _choice(values: Mapping[str, str], name: str, choices: tuple[str, ...], defa
     if value not in choices:
         raise SettingsError(f"{name}={value} is unknown: choose one of {', '.join(choices)}.")
     return value
+
+
+def _failpoints(name: str, value: str) -> frozenset[failpoints.Armed]:
+    try:
+        return failpoints.parse(value)
+    except ValueError as error:
+        raise SettingsError(f"{name}={value} cannot be used: {error}. Unset it to run without failpoints.") from None
 
 
 def _bucket(name: str, value: str) -> str:

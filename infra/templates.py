@@ -65,6 +65,7 @@ async def _insert(connection: database.Connection, new: Template) -> None:
         new.description,
         sorted(new.tiers),
         document["parameters"],
+        new.on_budget,
     )
     for position, step in enumerate(document["steps"]):
         await connection.execute(

@@ -66,7 +66,7 @@ async def _work(known: settings.Settings) -> list[Check]:
         letters = await dead_letters.count_open(connection)
     served = {stage for worker in workers for stage in worker.stages}
     idle = sorted(set(registry.specs()) - served)
-    look = "read reason and explanation in the table dead_letters"
+    look = "run `factory dead list`"
     remedy = f"start one: `factory worker {' '.join(idle)}`, or `factory up`"
     detail = f"no worker for: {', '.join(idle)}" if idle else f"{len(workers)} alive, every stage has one"
     return [

@@ -11,7 +11,8 @@ from contracts.errors import FactoryError
 from contracts.messages import ExecutionFinished
 from contracts.states import ExecutionStatus
 from contracts.tiers import CLIENT_SHARE, Tier
-from infra import admission, database, executions, outbox
+from infra import admission, database, executions, failpoints, outbox
+from infra.failpoints import Failpoint
 
 ROUND = 100
 """Executions admitted in one transaction at most, so that it stays short."""
@@ -30,18 +31,25 @@ async def admit(state: State, slots: int) -> tuple[Outcome, bool]:
     """
     async with state.pool.acquire() as connection, connection.transaction():
         await admission.lock(connection)
-        running = await admission.running(connection)
-        free = min(slots - sum(running.values()), ROUND)
-        if free <= 0:
-            return Outcome(), False
-        chosen = await _choose(connection, running, caps(slots), free)
-        if chosen is None:
-            return Outcome(), False
-        outcome, unusable = await _fail_unusable(connection, state, chosen.admitted)
-        started = [facts.Started(execution_id) for execution_id in chosen.admitted if execution_id not in unusable]
-        outcome.add(await transitions.apply(connection, state, started))
-        await admission.save_shares(connection, chosen.shares)
-        return outcome, chosen.dry or len(chosen.admitted) == ROUND
+        granted = await _grant(connection, state, slots)
+        failpoints.reach(Failpoint.ADMISSION_COMMITTING)
+    failpoints.reach(Failpoint.ADMISSION_COMMITTED)
+    return granted
+
+
+async def _grant(connection: database.Connection, state: State, slots: int) -> tuple[Outcome, bool]:
+    running = await admission.running(connection)
+    free = min(slots - sum(running.values()), ROUND)
+    if free <= 0:
+        return Outcome(), False
+    chosen = await _choose(connection, running, caps(slots), free)
+    if chosen is None:
+        return Outcome(), False
+    outcome, unusable = await _fail_unusable(connection, state, chosen.admitted)
+    started = [facts.Started(execution_id) for execution_id in chosen.admitted if execution_id not in unusable]
+    outcome.add(await transitions.apply(connection, state, started))
+    await admission.save_shares(connection, chosen.shares)
+    return outcome, chosen.dry or len(chosen.admitted) == ROUND
 
 
 async def _choose(

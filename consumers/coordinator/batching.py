@@ -7,8 +7,9 @@ from typing import TypeVar
 import structlog
 
 from consumers.wheel import TierBuffer
+from contracts.errors import FactoryError
 from contracts.tiers import Tier
-from infra import database, dead_letters
+from infra import canary, database
 from infra.delivery import Delivery
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ class Intake:
         return found
 
 
-class SystemFaultError(Exception):
+class SystemFaultError(FactoryError):
     """The fault is not in the data: nothing may be acknowledged until it is mended."""
 
 
@@ -57,17 +58,18 @@ async def settle(
 ) -> tuple[list[R], list[tuple[T, Exception]]]:
     """The results of ``work`` over all items, in as few calls as possible, and the items that no call can do.
 
-    Raises SystemFaultError when not even a canary row commits, or when the fault cannot be one of the data.
+    Raises SystemFaultError when not even a canary is written, or when the fault cannot be one of the data. That some
+    items could be done proves nothing: they may have written to other tables.
     """
     results: list[R] = []
     suspects: list[tuple[T, Exception]] = []
     await _bisect(items, work, results, suspects)
-    if suspects and not results:
+    if suspects:
         try:
             async with pool.acquire() as connection:
-                await dead_letters.canary(connection)
+                await canary.write(connection)
         except Exception as error:
-            raise SystemFaultError(f"the database takes no writes: {error!r}") from error
+            raise SystemFaultError(f"the database does not take what it should: {error!r}") from error
     return results, suspects
 
 

@@ -7,7 +7,8 @@ from consumers.coordinator.batching import Intake
 from consumers.coordinator.desk import Desk
 from contracts import messages, topology
 from contracts.tiers import Tier
-from infra import database, leases
+from infra import database, failpoints, leases
+from infra.failpoints import Failpoint
 
 log = structlog.get_logger()
 
@@ -27,6 +28,7 @@ async def record(desk: Desk, arrived: Intake) -> None:
     """Records heartbeats for ever. One that cannot be recorded is dropped, and the record counts as broken."""
     while True:
         batch = await arrived.batch(PREFETCH)
+        failpoints.reach(Failpoint.HEARTBEATS_RECEIVED)
         good, bad = settling.decoded(batch, (messages.WorkerHeartbeat,))
         for _, error in bad:
             log.warning("heartbeat_refused", error=str(error))
@@ -38,4 +40,6 @@ async def record(desk: Desk, arrived: Intake) -> None:
                 desk.currency.lost()
                 log.warning("heartbeat_not_recorded", worker=beat.worker, error=repr(error))
         for delivery in batch:
+            failpoints.reach(Failpoint.HEARTBEATS_ACKING)
             await delivery.ack()
+        failpoints.reach(Failpoint.HEARTBEATS_ACKED)

@@ -42,6 +42,11 @@ class Patience:
         return self.lease * 2
 
     @property
+    def compare(self) -> float:
+        """Between two comparisons of the broker with what the factory needs of it."""
+        return self.lease * 2
+
+    @property
     def overdue(self) -> float:
         """Beyond a task's time-out before the worker that still holds it is given up."""
         return self.lease * 2
@@ -106,7 +111,9 @@ class Desk:
     health: Health
     confirmed: list[TaskKey] = dataclasses.field(default_factory=list)
     admission: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    pauses: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     retries: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    doubt: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     prepare: asyncio.Queue[TaskKey] = dataclasses.field(default_factory=asyncio.Queue)
     changed: dict[UUID, Snapshot] = dataclasses.field(default_factory=dict)
     ignored: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
@@ -122,7 +129,7 @@ class Desk:
         """Publishes what a committed transaction owes, and wakes the loops that have work by it."""
         traces = {after.id: after.execution.traceparent for _, after in outcome.changed}
         if outcome.tasks:
-            self.confirmed += await publishing.publish_tasks(self.publisher, outcome.tasks, traces)
+            self.confirmed += await publishing.publish_tasks(self.publisher, outcome.tasks, traces, self.doubt)
         if outcome.owed:
             await publishing.publish_owed(self.state.pool, self.publisher, outcome.owed)
         self.note(outcome)

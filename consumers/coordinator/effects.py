@@ -39,15 +39,37 @@ class ReleaseShards:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class KeepShards:
+    """Take the shards of an older epoch over into the row's own: completed ones as they are, the others to be done."""
+
+    parent: StepExecution
+    old_epoch: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class CancelShards:
-    """Cancel every shard of this step that is not over."""
+    """Cancel every shard of this step and epoch that is not over."""
 
     step: str
+    epoch: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StopWork:
-    """Tell the workers to stop what they still do for this execution."""
+    """Tell the workers to stop what they do for this execution up to this epoch, of these steps if any is named."""
+
+    epoch: int
+    steps: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class HoldTimers:
+    """No delay of this execution ends while it does not run."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WakeTimers:
+    """The execution runs again: every delay of it that was held is over."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,8 +117,11 @@ Effect = (
     | Prepare
     | OpenShards
     | ReleaseShards
+    | KeepShards
     | CancelShards
     | StopWork
+    | HoldTimers
+    | WakeTimers
     | Recorded
     | Delivered
     | StepDied

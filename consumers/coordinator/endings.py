@@ -18,7 +18,7 @@ def end(change: Change, status: ExecutionStatus, explanation: str) -> Change:
             continue
         offered = offered or row.status in STEP_OFFERED
         if row.shard == 0 and row.shards is not None:
-            change = change.plus(CancelShards(row.step))
+            change = change.plus(CancelShards(row.step, row.epoch))
             snapshot = snapshot.with_shards_cancelled(row.step)
             offered = True
         snapshot = snapshot.with_row(
@@ -26,7 +26,13 @@ def end(change: Change, status: ExecutionStatus, explanation: str) -> Change:
         )
     snapshot = snapshot.with_status(status, explanation)
     change = change.to(snapshot).plus(Finished(_finished(snapshot)))
-    return change.plus(StopWork()) if offered else change
+    return change.plus(StopWork(snapshot.execution.epoch)) if offered else change
+
+
+def end_early(change: Change, explanation: str) -> Change:
+    """Ends the execution with what it has: partially where something was delivered, failed where nothing was."""
+    delivered = any(deliverables(change.snapshot, step.name) for step in change.snapshot.template.steps)
+    return end(change, ExecutionStatus.PARTIAL if delivered else ExecutionStatus.FAILED, explanation)
 
 
 def _finished(snapshot: Snapshot) -> messages.ExecutionFinished:

@@ -1,32 +1,17 @@
 """Every transition of an execution, as pure functions of its rows and of one fact."""
 
 import dataclasses
-from collections.abc import Callable
 
-from consumers.coordinator import backoff, endings, facts, failures, guards, joins, offers
-from consumers.coordinator.effects import (
-    Change,
-    Delivered,
-    Ignored,
-    Offer,
-    Prepare,
-    Recorded,
-)
+from consumers.coordinator import attempts, endings, facts, failures, guards, joins, offers, pauses, reopening
+from consumers.coordinator.effects import Change, Ignored, Prepare, Recorded, WakeTimers
 from consumers.coordinator.failures import Failure
 from consumers.coordinator.snapshot import Snapshot
+from consumers.coordinator.tools import Tools
 from contracts import messages
 from contracts.errors import ErrorClass, FactoryError
 from contracts.executions import StepExecution
 from contracts.states import EXECUTION_OVER, STEP_OVER, ExecutionStatus, StepStatus
-from contracts.templates import Retry, Step
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Tools:
-    """What the transitions may not make up themselves: the value of an expression, and chance."""
-
-    evaluate: offers.Evaluate
-    random: Callable[[], float]
+from contracts.templates import Step
 
 
 def initial_rows(snapshot: Snapshot) -> list[StepExecution]:
@@ -53,6 +38,15 @@ def apply(snapshot: Snapshot, fact: facts.Fact, tools: Tools) -> Change:
             return _start(change, tools)
         case facts.Cancelled():
             return _cancel(change, fact)
+        case facts.Paused():
+            return pauses.pause(change, fact)
+        case facts.Resumed():
+            return pauses.resume(change, fact)
+        case facts.Reopened():
+            reopened = reopening.reopen(change, fact)
+            return reopened if reopened.snapshot is snapshot else _go_on(reopened, tools)
+        case facts.TimeUp():
+            return _time_up(change)
         case _:
             row = snapshot.rows.get((fact.key.step, fact.key.shard))
             refused = guards.refusal(snapshot, row, fact)
@@ -64,29 +58,29 @@ def apply(snapshot: Snapshot, fact: facts.Fact, tools: Tools) -> Change:
 def _apply_to(change: Change, row: StepExecution, fact: facts.TaskFact, tools: Tools) -> Change:
     match fact:
         case messages.StageAccepted():
-            return _accept(change, row, fact)
+            return attempts.accept(change, row, fact)
         case messages.StageProgress():
-            return _progress(change, row, fact)
+            return attempts.progress(change, row, fact)
         case messages.StageCompleted():
-            change = _complete(change, row, fact)
+            change = attempts.complete(change, row, fact)
         case messages.StageFailed():
-            change = _fail(change, row, failures.reported(fact), tools)
+            change = attempts.fail(change, row, failures.reported(fact), tools)
         case facts.Prepared():
             change = _dispatch(change, dataclasses.replace(row, inputs=fact.inputs, manifest=fact.manifest), tools)
         case facts.RetryDue():
-            change = _offer(change, row, tools)
+            change = attempts.offer(change, row, tools)
         case facts.LeaseLapsed():
-            change = _again(change, row, "lease_lapsed", {"worker": fact.worker}, tools)
+            change = attempts.again(change, row, "lease_lapsed", {"worker": fact.worker}, tools)
         case facts.TaskLost():
-            change = _again(change, row, "task_lost", {}, tools)
+            change = attempts.again(change, row, "task_lost", {}, tools)
         case facts.TaskDied():
-            change = _again(change, row, "task_died", {}, tools)
+            change = attempts.again(change, row, "task_died", {}, tools)
         case facts.DeadlinePassed():
             text = "the worker held the task past its time-out"
-            change = _fail(change, row, Failure(ErrorClass.TIMEOUT, text), tools)
+            change = attempts.fail(change, row, Failure(ErrorClass.TIMEOUT, text), tools)
         case facts.CrashLooped():
             text = f"{fact.starts} starts of this task each ended with the death of its worker"
-            change = _fail(change, row, Failure(ErrorClass.CRASH_LOOP, text), tools)
+            change = attempts.fail(change, row, Failure(ErrorClass.CRASH_LOOP, text), tools)
     return advance(change, tools)
 
 
@@ -96,7 +90,23 @@ def _apply_to(change: Change, row: StepExecution, fact: facts.TaskFact, tools: T
 def _start(change: Change, tools: Tools) -> Change:
     if change.snapshot.execution.status is not ExecutionStatus.QUEUED:
         return change.plus(Ignored("duplicate"))
-    return advance(change.to(change.snapshot.with_status(ExecutionStatus.RUNNING)), tools)
+    change = change.to(change.snapshot.with_status(ExecutionStatus.RUNNING))
+    if any(row.status is not StepStatus.PENDING for row in change.snapshot.rows.values()):
+        change = change.plus(WakeTimers())
+    return _go_on(change, tools)
+
+
+def _go_on(change: Change, tools: Tools) -> Change:
+    """Takes everything up again that an execution which has waited, or was reopened, has left open."""
+    for step in change.snapshot.template.steps:
+        row = change.snapshot.rows.get((step.name, 0))
+        if not change.snapshot.running or row is None:
+            break
+        if row.status is StepStatus.READY:
+            change = change.plus(Prepare(row.key))
+        elif row.status is StepStatus.RUNNING and row.shards is not None:
+            change = joins.go_on(change, step)
+    return advance(change, tools)
 
 
 def _cancel(change: Change, fact: facts.Cancelled) -> Change:
@@ -104,6 +114,12 @@ def _cancel(change: Change, fact: facts.Cancelled) -> Change:
         return change.plus(Ignored("over"))
     recorded = Recorded("cancelled", actor=fact.actor, detail={"note": fact.note})
     return endings.end(change.plus(recorded), ExecutionStatus.CANCELLED, fact.note or f"cancelled by {fact.actor}")
+
+
+def _time_up(change: Change) -> Change:
+    if change.snapshot.execution.status in EXECUTION_OVER:
+        return change.plus(Ignored("over"))
+    return endings.end_early(change.plus(Recorded("deadline")), "its deadline has passed")
 
 
 def advance(change: Change, tools: Tools) -> Change:
@@ -150,7 +166,7 @@ def _begin(change: Change, step: Step, row: StepExecution, tools: Tools) -> Chan
             raise FactoryError(f"the condition of step '{step.name}' is {wanted!r:.80}; make it true or false")
         prepare = wanted and offers.needs_preparing(change.snapshot, step)
     except FactoryError as error:
-        return _fail_for_good(change, row, Failure(ErrorClass.INVALID_INPUT, str(error)))
+        return attempts.fail_for_good(change, row, Failure(ErrorClass.INVALID_INPUT, str(error)))
     if not wanted:
         return change.to(change.snapshot.with_row(dataclasses.replace(row, status=StepStatus.SKIPPED)))
     if prepare:
@@ -162,95 +178,4 @@ def _begin(change: Change, step: Step, row: StepExecution, tools: Tools) -> Chan
 def _dispatch(change: Change, row: StepExecution, tools: Tools) -> Change:
     if change.snapshot.template.step(row.step).fan_out:
         return joins.begin(change, row, tools.evaluate)
-    return _offer(change, row, tools)
-
-
-def _offer(change: Change, row: StepExecution, tools: Tools) -> Change:
-    """Dispatches a row; one whose task cannot be built fails, and no other attempt or stage would mend that."""
-    offered = dataclasses.replace(row, status=StepStatus.DISPATCHED, worker=None, fraction=None, note=None, wait=None)
-    snapshot = change.snapshot.with_row(offered)
-    try:
-        task = offers.build(snapshot, offered, tools.evaluate)
-    except FactoryError as error:
-        return _fail_for_good(change, row, Failure(ErrorClass.INVALID_INPUT, str(error)))
-    return change.to(snapshot).plus(Offer(task))
-
-
-def _again(change: Change, row: StepExecution, kind: str, detail: dict[str, object], tools: Tools) -> Change:
-    """Offers a lost task anew as the next attempt, which is not charged as a retry."""
-    recorded = Recorded(kind, row.step, row.shard, row.attempt, detail=detail)
-    return _offer(change.plus(recorded), dataclasses.replace(row, attempt=row.attempt + 1), tools)
-
-
-def _accept(change: Change, row: StepExecution, fact: messages.StageAccepted) -> Change:
-    known = fact.worker in row.starts
-    if known and row.worker == fact.worker and row.status is StepStatus.RUNNING:
-        return change.plus(Ignored("duplicate"))
-    starts = row.starts if known else (*row.starts, fact.worker)
-    return change.to(
-        change.snapshot.with_row(dataclasses.replace(row, status=StepStatus.RUNNING, worker=fact.worker, starts=starts))
-    )
-
-
-def _progress(change: Change, row: StepExecution, fact: messages.StageProgress) -> Change:
-    told = dataclasses.replace(
-        row, status=StepStatus.RUNNING, worker=fact.worker, fraction=fact.fraction, note=fact.note or None
-    )
-    return change.plus(Ignored("duplicate")) if told == row else change.to(change.snapshot.with_row(told))
-
-
-def _complete(change: Change, row: StepExecution, fact: messages.StageCompleted) -> Change:
-    done = dataclasses.replace(
-        row,
-        status=StepStatus.COMPLETED,
-        worker=fact.worker,
-        output=fact.output,
-        files=fact.files,
-        summary=fact.summary,
-        metrics=fact.metrics,
-        error_class=None,
-        error=None,
-        error_details={},
-        fraction=None,
-        note=None,
-    )
-    change = change.to(change.snapshot.with_row(done))
-    if row.shard:
-        return joins.count(change, done)
-    return change.plus(*(Delivered(item) for item in endings.deliverables(change.snapshot, row.step)))
-
-
-def _fail(change: Change, row: StepExecution, failure: Failure, tools: Tools) -> Change:
-    """Waits for another attempt, falls back to another stage, or fails the row for good."""
-    step = change.snapshot.template.step(row.step)
-    retry = step.retry or Retry()
-    told = failures.noted(row, failure)
-    detail = {"error_class": failure.error_class.value, "error": told.error, "worker": failure.worker}
-    if failure.error_class in retry.classes and row.retries + 1 < retry.attempts:
-        wait = max(backoff.delay(retry, row.retries, tools.random()), failure.after or 0.0)
-        waiting = dataclasses.replace(
-            told,
-            status=StepStatus.WAITING,
-            attempt=row.attempt + 1,
-            retries=row.retries + 1,
-            wait=wait,
-            worker=None,
-            starts=failures.deaths_so_far(told),
-        )
-        recorded = Recorded("retry", row.step, row.shard, row.attempt, detail={**detail, "wait": round(wait, 3)})
-        return change.to(change.snapshot.with_row(waiting)).plus(recorded)
-    if row.fallback < len(step.fallback):
-        stage = step.fallback[row.fallback]
-        recorded = Recorded("fallback", row.step, row.shard, row.attempt, detail={**detail, "stage": stage})
-        other = dataclasses.replace(
-            told, stage=stage, fallback=row.fallback + 1, retries=0, attempt=row.attempt + 1, starts=()
-        )
-        return _offer(change.plus(recorded), other, tools)
-    return _fail_for_good(change, row, failure)
-
-
-def _fail_for_good(change: Change, row: StepExecution, failure: Failure) -> Change:
-    if not row.shard:
-        return failures.fail_step(change, row, failure)
-    failed = dataclasses.replace(failures.noted(row, failure), status=StepStatus.FAILED)
-    return joins.count(change.to(change.snapshot.with_row(failed)), failed)
+    return attempts.offer(change, row, tools)

@@ -18,6 +18,8 @@ def refusal(snapshot: Snapshot, row: StepExecution | None, fact: facts.TaskFact)
         return "fanned_out"
     if snapshot.execution.status in EXECUTION_OVER:
         return "over"
+    if isinstance(fact, facts.RetryDue | facts.Prepared) and not snapshot.running:
+        return "paused"
     expected = {facts.RetryDue: {StepStatus.WAITING}, facts.Prepared: {StepStatus.READY}}.get(type(fact), STEP_OFFERED)
     if row.status not in expected:
         return "duplicate"

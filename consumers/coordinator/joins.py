@@ -3,13 +3,13 @@
 import dataclasses
 
 from consumers.coordinator import failures, offers
-from consumers.coordinator.effects import CancelShards, Change, OpenShards, ReleaseShards
+from consumers.coordinator.effects import CancelShards, Change, OpenShards, ReleaseShards, StopWork
 from consumers.coordinator.failures import Failure
 from consumers.coordinator.snapshot import Snapshot
 from contracts.errors import ErrorClass, FactoryError
 from contracts.executions import StepExecution
 from contracts.model import Scalar
-from contracts.states import StepStatus
+from contracts.states import STEP_OFFERED, StepStatus
 from contracts.templates import FanOut, Join, Step
 
 MOST_SHARDS = 100_000
@@ -30,6 +30,11 @@ def begin(change: Change, row: StepExecution, evaluate: offers.Evaluate) -> Chan
     change = change.to(_opened(change.snapshot, parent))
     if shards:
         change = change.plus(OpenShards(parent))
+    return _settled(_released(change, step), step)
+
+
+def go_on(change: Change, step: Step) -> Change:
+    """Takes an open fan-out up again after its execution has waited, or after shards of it were kept."""
     return _settled(_released(change, step), step)
 
 
@@ -62,6 +67,8 @@ def _opened(snapshot: Snapshot, parent: StepExecution) -> Snapshot:
 def _released(change: Change, step: Step) -> Change:
     """Offers as many pending shards as the window has room for."""
     snapshot = change.snapshot
+    if not snapshot.running:
+        return change
     room = _fan_out(step).window - snapshot.shards(step.name, *_IN_FLIGHT)
     number = min(room, snapshot.shards(step.name, StepStatus.PENDING))
     if number <= 0:
@@ -91,7 +98,10 @@ def _settled(change: Change, step: Step) -> Change:
     if outcome is StepStatus.COMPLETED:
         return change.to(change.snapshot.with_row(dataclasses.replace(parent, status=outcome)))
     failure = Failure(ErrorClass.PERMANENT, _explanation(change.snapshot, step))
-    cancelled = change.to(change.snapshot.with_shards_cancelled(step.name)).plus(CancelShards(step.name))
+    in_flight = change.snapshot.shards(step.name, *STEP_OFFERED)
+    cancelled = change.to(change.snapshot.with_shards_cancelled(step.name)).plus(CancelShards(step.name, parent.epoch))
+    if in_flight:
+        cancelled = cancelled.plus(StopWork(parent.epoch, (step.name,)))
     return failures.fail_step(cancelled, parent, failure)
 
 
@@ -106,15 +116,19 @@ def _outcome(snapshot: Snapshot, step: Step) -> StepStatus | None:
     return StepStatus.FAILED if shards - failed < needed else None
 
 
+COUNTED = ("shards", "completed", "failed")
+"""What the summary of a joined step says besides the sums of its shards."""
+
+
 def _summarised(snapshot: Snapshot, name: str) -> StepExecution:
     """The row of a step with the counts of its shards in its summary."""
     parent = snapshot.step(name)
-    counts = {
-        "shards": parent.shards or 0,
-        "completed": snapshot.shards(name, StepStatus.COMPLETED),
-        "failed": snapshot.shards(name, StepStatus.FAILED, StepStatus.CANCELLED),
-    }
-    return dataclasses.replace(parent, summary={**parent.summary, **counts})
+    counts = (
+        parent.shards or 0,
+        snapshot.shards(name, StepStatus.COMPLETED),
+        snapshot.shards(name, StepStatus.FAILED, StepStatus.CANCELLED),
+    )
+    return dataclasses.replace(parent, summary={**parent.summary, **dict(zip(COUNTED, counts, strict=True))})
 
 
 def _explanation(snapshot: Snapshot, step: Step) -> str:

@@ -4,15 +4,16 @@ import functools
 
 import structlog
 
-from consumers.coordinator import facts, intake, transitions
+from consumers.coordinator import facts, intake, marks, transitions
 from consumers.coordinator.batching import Intake
 from consumers.coordinator.desk import Desk
 from consumers.coordinator.outcome import Outcome
 from contracts import encoding, messages, topology
 from contracts.errors import MessageError, Reason
 from contracts.tiers import Tier
-from infra import dead_letters
+from infra import dead_letters, failpoints
 from infra.delivery import Delivery
+from infra.failpoints import Failpoint
 
 log = structlog.get_logger()
 
@@ -30,8 +31,11 @@ async def receive(desk: Desk, arrived: Intake) -> None:
     """Deals with dead letters for ever."""
     while True:
         for delivery in await arrived.batch(PREFETCH):
+            failpoints.reach(Failpoint.DEAD_LETTER_RECEIVED)
             await _deal_with(desk, delivery)
+            failpoints.reach(Failpoint.DEAD_LETTER_ACKING)
             await delivery.ack()
+            failpoints.reach(Failpoint.DEAD_LETTER_ACKED)
 
 
 async def _deal_with(desk: Desk, delivery: Delivery) -> None:
@@ -40,15 +44,17 @@ async def _deal_with(desk: Desk, delivery: Delivery) -> None:
     elif (task := _wanted_task(delivery)) is not None:
         await desk.deliver(await transitions.advance(desk.state, [facts.TaskDied(task.key)]))
     else:
-        await transitions.transact(desk.state, functools.partial(_set_aside, delivery))
+        await transitions.transact(desk.state, functools.partial(_set_aside, delivery, desk.incoming.user))
 
 
 async def _return_probe(desk: Desk, delivery: Delivery) -> None:
     """Shows the coordinator that sent a probe that rejected messages arrive here."""
     if delivery.reply_to is not None:
+        failpoints.reach(Failpoint.PROBE_RETURNING)
         await desk.publisher.publish(
             "", delivery.reply_to, delivery.type or "", delivery.body, persistent=False, mandatory=False
         )
+        failpoints.reach(Failpoint.PROBE_RETURNED)
 
 
 def _wanted_task(delivery: Delivery) -> messages.StageTask | None:
@@ -72,11 +78,11 @@ def cause(delivery: Delivery) -> Reason:
     )
 
 
-async def _set_aside(delivery: Delivery, connection: transitions.Connection) -> Outcome:
+async def _set_aside(delivery: Delivery, user: str, connection: transitions.Connection) -> Outcome:
     reason = cause(delivery)
     explanation = str(delivery.headers.get("explanation") or f"the broker gave it up: {reason}")
     origin = delivery.headers.get("queue") or delivery.headers.get("x-first-death-queue") or delivery.queue
-    letter = intake.dead(delivery, reason, explanation)
+    letter = intake.dead(marks.restored(delivery, user), reason, explanation)
     await dead_letters.add_message(connection, dead_letters.replaced_queue(letter, str(origin)))
     log.warning("message_set_aside", reason=reason, queue=str(origin), error=explanation)
     return Outcome()

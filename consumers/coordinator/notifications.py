@@ -6,6 +6,8 @@ from consumers.coordinator.snapshot import Snapshot
 from contracts import encoding, messages, topology
 from contracts.errors import MessageError
 from contracts.states import EXECUTION_OVER, StepStatus
+from infra import failpoints
+from infra.failpoints import Failpoint
 
 SECONDS = 1.0
 """An execution is told about at most this often, and not at all if it is over sooner."""
@@ -24,6 +26,7 @@ async def notify(desk: Desk) -> None:
             body = encoding.encode(progressed(snapshot))
         except MessageError:
             continue  # a template of hundreds of steps can be too large to tell; the database still tells it
+        failpoints.reach(Failpoint.NOTIFICATION_PUBLISHING)
         await desk.publisher.publish(
             topology.NOTIFICATIONS,
             replies.notification_key(execution),
@@ -34,6 +37,7 @@ async def notify(desk: Desk) -> None:
             persistent=False,
             mandatory=False,
         )
+        failpoints.reach(Failpoint.NOTIFICATION_PUBLISHED)
 
 
 def progressed(snapshot: Snapshot) -> messages.ExecutionProgressed:

@@ -6,8 +6,9 @@ from consumers.coordinator.desk import Desk
 from contracts import encoding, messages, registry, topology
 from contracts.errors import FactoryError
 from contracts.tiers import Tier
-from infra import broker, database, identifiers, management, revision
+from infra import broker, database, failpoints, identifiers, management, revision
 from infra.delivery import Delivery
+from infra.failpoints import Failpoint
 
 PROBE_SECONDS = 10.0
 
@@ -58,7 +59,9 @@ async def dead_letters_arrive(desk: Desk) -> None:
     consumer = await desk.incoming.consume(reply_queue, receive, prefetch=10)
     puller = await desk.incoming.puller()
     probe = encoding.encode(messages.Probe(nonce=nonce))
+    failpoints.reach(Failpoint.PROBE_PUBLISHING)
     await desk.publisher.publish("", topology.PROBE, messages.Probe.__name__, probe, reply_to=reply_queue)
+    failpoints.reach(Failpoint.PROBE_PUBLISHED)
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             await _reject_probes(puller, returned)
@@ -75,7 +78,9 @@ async def _reject_probes(puller: broker.Puller, returned: asyncio.Event) -> None
     while not returned.is_set():
         delivery = await puller.get(topology.PROBE)
         if delivery is not None:
+            failpoints.reach(Failpoint.PROBE_REJECTING)
             await delivery.reject()
+            failpoints.reach(Failpoint.PROBE_REJECTED)
             continue
         try:
             async with asyncio.timeout(0.1):

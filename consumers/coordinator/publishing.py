@@ -8,23 +8,30 @@ import structlog
 
 from contracts import encoding, topology
 from contracts.messages import StageTask, TaskKey
-from infra import database, executions, outbox
+from infra import database, dead_letters, dead_operations, executions, failpoints, outbox
 from infra.broker import Publisher
 from infra.delivery import BrokerError, UnroutableError
+from infra.failpoints import Failpoint
 from infra.outbox import Owed
 
 log = structlog.get_logger()
 
 
 async def publish_tasks(
-    publisher: Publisher, tasks: Sequence[StageTask], traces: Mapping[UUID, str | None]
+    publisher: Publisher, tasks: Sequence[StageTask], traces: Mapping[UUID, str | None], unroutable: asyncio.Event
 ) -> list[TaskKey]:
-    """Offers tasks on their stages' queues, all at once; returns those that the broker has confirmed."""
-    results = await asyncio.gather(*(_publish_task(publisher, task, traces.get(task.execution_id)) for task in tasks))
+    """Offers tasks on their stages' queues, all at once; returns those that the broker has confirmed.
+
+    Sets ``unroutable`` if a queue or its binding is missing.
+    """
+    results = await asyncio.gather(
+        *(_publish_task(publisher, task, traces.get(task.execution_id), unroutable) for task in tasks)
+    )
     return [task.key for task, done in zip(tasks, results, strict=True) if done]
 
 
-async def _publish_task(publisher: Publisher, task: StageTask, trace: str | None) -> bool:
+async def _publish_task(publisher: Publisher, task: StageTask, trace: str | None, unroutable: asyncio.Event) -> bool:
+    failpoints.reach(Failpoint.TASK_PUBLISHING)
     try:
         await publisher.publish(
             topology.STAGES,
@@ -36,7 +43,10 @@ async def _publish_task(publisher: Publisher, task: StageTask, trace: str | None
         )
     except (BrokerError, UnroutableError) as error:
         log.warning("task_not_published", task=task.key, stage=task.stage, error=str(error))
+        if isinstance(error, UnroutableError):
+            unroutable.set()
         return False
+    failpoints.reach(Failpoint.TASK_PUBLISHED)
     return True
 
 
@@ -49,6 +59,8 @@ async def publish_owed(pool: database.Pool, publisher: Publisher, items: Sequenc
         return
     async with pool.acquire() as connection, connection.transaction():
         await outbox.delete(connection, [item.id for item in done])
+        if returned := [mark for item in unroutable if isinstance(mark := item.headers.get(dead_letters.MARK), int)]:
+            await dead_operations.reopen(connection, returned, "no queue takes it any more; run 'factory migrate'")
         facts = [
             (item.execution_id, "reply_unroutable", None, None, None, "coordinator", {"message": item.message_type})
             for item in unroutable
@@ -56,10 +68,13 @@ async def publish_owed(pool: database.Pool, publisher: Publisher, items: Sequenc
         ]
         if facts:
             await executions.insert_timeline(connection, facts)
+        failpoints.reach(Failpoint.OWED_FORGETTING)
+    failpoints.reach(Failpoint.OWED_FORGOTTEN)
 
 
 async def _publish_owed(publisher: Publisher, item: Owed) -> bool | None:
     """True if confirmed, False if nobody can receive it, None if it is still owed."""
+    failpoints.reach(Failpoint.OWED_PUBLISHING)
     try:
         await publisher.publish(
             item.exchange,
@@ -67,7 +82,10 @@ async def _publish_owed(publisher: Publisher, item: Owed) -> bool | None:
             item.message_type,
             item.body,
             correlation_id=item.correlation_id,
+            reply_to=item.reply_to,
+            user_id=publisher.user,
             traceparent=item.traceparent,
+            headers=item.headers,
             mandatory=item.mandatory,
         )
     except UnroutableError as error:
@@ -76,4 +94,5 @@ async def _publish_owed(publisher: Publisher, item: Owed) -> bool | None:
     except BrokerError as error:
         log.warning("owed_not_published", message=item.message_type, error=str(error))
         return None
+    failpoints.reach(Failpoint.OWED_PUBLISHED)
     return True

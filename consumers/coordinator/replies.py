@@ -4,6 +4,7 @@ import re
 
 from contracts import messages, topology
 from contracts.executions import Execution
+from contracts.steering import ExecutionSteered, PauseSet
 from infra.outbox import Owed, owed
 
 _REPLY_TO = re.compile(r"^(amq\.rabbitmq\.reply-to\.\S+|amq\.gen-\S+|reply\.\S+)$")
@@ -14,8 +15,11 @@ def allowed(reply_to: str | None) -> bool:
     return reply_to is None or (len(reply_to) <= 255 and _REPLY_TO.match(reply_to) is not None)
 
 
-def answer(message: messages.JobAccepted | messages.JobRejected, reply_to: str, correlation_id: str | None) -> Owed:
-    """The answer to a job, for the queue that it named."""
+Answer = messages.JobAccepted | messages.JobRejected | ExecutionSteered | PauseSet
+
+
+def answer(message: Answer, reply_to: str, correlation_id: str | None) -> Owed:
+    """The answer to a job or a command, for the queue that it named."""
     return owed(message, routing_key=reply_to, correlation_id=correlation_id)
 
 
@@ -45,9 +49,9 @@ def finished(execution: Execution, message: messages.ExecutionFinished) -> list[
     return told
 
 
-def stop_work(execution: Execution) -> Owed:
-    """The call to every worker to stop what it does for this execution."""
-    message = messages.CancelWork(execution_id=execution.id, epoch=execution.epoch)
+def stop_work(execution: Execution, epoch: int, steps: tuple[str, ...]) -> Owed:
+    """The call to every worker to stop what it does for this execution up to an epoch, of some steps or of all."""
+    message = messages.CancelWork(execution_id=execution.id, epoch=epoch, steps=steps)
     return owed(message, routing_key=topology.CONTROL, correlation_id=str(execution.id), execution_id=execution.id)
 
 

@@ -7,11 +7,23 @@ from collections.abc import Awaitable, Callable, Coroutine
 import structlog
 
 from consumers import sessions
-from consumers.coordinator import beats, mortuary, notifications, proof, settling, sweeper
+from consumers.coordinator import (
+    beats,
+    clock,
+    holds,
+    mortuary,
+    notifications,
+    proof,
+    reconciler,
+    requeueing,
+    settling,
+    spending,
+    sweeper,
+)
 from consumers.coordinator.desk import Desk
-from consumers.coordinator.engine import Tools
 from consumers.coordinator.library import Library
 from consumers.coordinator.manifests import Store
+from consumers.coordinator.tools import Tools
 from consumers.coordinator.transitions import State
 from contracts import topology
 from infra import broker, database, expressions
@@ -49,19 +61,22 @@ async def _session(settings: Settings, state: State, store: Store, stop: asyncio
         def start(work: Work) -> None:
             tasks.append(group.create_task(work))
 
-        for connection in (incoming, outgoing):
-            start(connection.watch())
-        desk = Desk(settings, state, incoming, await outgoing.publisher(), store, health)
-        await _prove(desk, start)
-        await _work(desk, start)
-        await stop.wait()
-        for task in tasks:
-            task.cancel()
+        try:
+            for connection in (incoming, outgoing):
+                start(connection.watch())
+            desk = Desk(settings, state, incoming, await outgoing.publisher(), store, health)
+            await _prove(desk, start)
+            await _work(desk, start)
+            await stop.wait()
+        finally:
+            await sessions.end(tasks)
 
 
 async def _prove(desk: Desk, start: Start) -> None:
     """Raises ProofError before any work is taken if something that the guarantees rest on is missing."""
     await proof.database_is_current(desk.state.pool)
+    # What was deleted while nobody looked must be there again before it is consumed.
+    await sweeper.attempt(desk, "topology", reconciler.restore)
     await proof.policies_are_in_force(desk.settings.amqp_admin_url, desk.settings.amqp_url)
     start(mortuary.receive(desk, await mortuary.consume(desk)))
     await proof.dead_letters_arrive(desk)
@@ -86,15 +101,18 @@ def _loops(desk: Desk) -> list[Work]:
         ("published", 0.1, sweeper.note_published),
         ("owed", sweep, sweeper.sweep_owed),
         ("leases", sweep, sweeper.sweep_leases),
-        ("lost", desk.patience.empty, sweeper.LostTasks().sweep),
+        ("lost", desk.patience.empty, reconciler.LostTasks().sweep),
         ("cancels", sweeper.SNAPSHOT_SECONDS, sweeper.publish_cancels),
         ("notifications", notifications.SECONDS, notifications.notify),
+        ("budgets", sweep, spending.expire),
         ("house", sweeper.HOUSE_SECONDS, sweeper.keep_house),
         ("consumers", WATCH_SECONDS, _watch_consumers),
         ("currency", 1.0, _tick),
+        ("dead letters", requeueing.SECONDS, requeueing.carry_out),
+        ("unread", requeueing.UNREAD_SECONDS, requeueing.Unreadable().requeue),
     ]
     loops = [sweeper.every(desk, name, seconds, work) for name, seconds, work in regular]
-    return [*loops, sweeper.admit(desk), sweeper.retry(desk), sweeper.prepare(desk)]
+    return [*loops, sweeper.admit(desk), clock.run(desk), sweeper.prepare(desk), reconciler.run(desk), holds.hold(desk)]
 
 
 async def _tick(desk: Desk) -> None:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import structlog
 
-from consumers.coordinator import batching, facts, intake, transitions
+from consumers.coordinator import batching, facts, intake, marks, steering, transitions
 from consumers.coordinator.batching import Intake, SystemFaultError
 from consumers.coordinator.desk import Desk
 from consumers.coordinator.intake import Request
@@ -15,9 +15,11 @@ from consumers.coordinator.outcome import Outcome
 from contracts import encoding, messages
 from contracts.errors import ErrorClass, MessageError, Reason
 from contracts.messages import Message
+from contracts.steering import CancelExecution, SetPause, SteerExecution
 from contracts.tiers import Tier
-from infra import dead_letters, identifiers, outbox
+from infra import database, dead_letters, dead_operations, failpoints, identifiers, outbox
 from infra.delivery import Delivery
+from infra.failpoints import Failpoint
 
 log = structlog.get_logger()
 
@@ -34,7 +36,7 @@ Good = tuple[Delivery, Message]
 Bad = tuple[Delivery, MessageError]
 
 EVENTS = (messages.StageAccepted, messages.StageProgress, messages.StageCompleted, messages.StageFailed)
-COMMANDS = (messages.SubmitJob, messages.CancelExecution)
+COMMANDS = (messages.SubmitJob, CancelExecution, SteerExecution, SetPause)
 
 
 async def consume(desk: Desk, queue_of: Callable[[Tier], str], prefetch: int) -> Intake:
@@ -54,8 +56,10 @@ async def settle_events(desk: Desk, arrived: Intake) -> None:
 
     while True:
         batch = await arrived.batch(desk.settings.batch_size)
+        failpoints.reach(Failpoint.EVENTS_RECEIVED)
         good, bad = decoded(batch, EVENTS)
-        await _settle(desk, batch, good, bad, work)
+        failpoints.reach(Failpoint.EVENTS_DECODED)
+        await _settle(desk, "events", batch, good, bad, work)
 
 
 async def settle_jobs(desk: Desk, arrived: Intake) -> None:
@@ -65,10 +69,14 @@ async def settle_jobs(desk: Desk, arrived: Intake) -> None:
         return await transitions.transact(desk.state, functools.partial(_take, desk, items))
 
     while True:
-        batch = await arrived.batch(JOB_BATCH)
+        batch = [marks.restored(delivery, desk.incoming.user) for delivery in await arrived.batch(JOB_BATCH)]
+        failpoints.reach(Failpoint.JOBS_RECEIVED)
         good, bad = decoded(batch, COMMANDS)
-        await _settle(desk, batch, good, bad, work)
+        failpoints.reach(Failpoint.JOBS_DECODED)
+        await _settle(desk, "jobs", batch, good, bad, work)
         desk.admission.set()
+        if any(isinstance(command, SetPause) for _, command in good):
+            desk.pauses.set()
 
 
 async def _take(desk: Desk, items: Sequence[Good], connection: transitions.Connection) -> Outcome:
@@ -78,6 +86,7 @@ async def _take(desk: Desk, items: Sequence[Good], connection: transitions.Conne
     if cancelled:
         outcome.add(await transitions.apply(connection, desk.state, cancelled))
     outcome.owed += await outbox.insert(connection, answers)
+    outcome.add(await steering.steer(connection, desk.state, requests))
     return outcome
 
 
@@ -101,28 +110,36 @@ def decoded(batch: Sequence[Delivery], wanted: tuple[type[T], ...]) -> tuple[lis
 
 async def _settle(
     desk: Desk,
+    part: str,
     batch: Sequence[Delivery],
     good: Sequence[Good],
     bad: Sequence[Bad],
     work: Callable[[Sequence[Good]], Awaitable[Outcome]],
 ) -> None:
-    """Settles one batch; while the system is at fault it waits and acknowledges nothing."""
+    """Settles one batch; while the system is at fault it says so, waits and acknowledges nothing."""
     while True:
         try:
             outcomes, suspects = await batching.settle(desk.state.pool, good, work) if good else ([], [])
             poison = [(item[0], MessageError(Reason.DATA_ERROR, repr(error)[:1900])) for item, error in suspects]
-            outcomes.append(await transitions.transact(desk.state, functools.partial(_set_aside, [*bad, *poison])))
+            aside = functools.partial(_set_aside, batch, [*bad, *poison])
+            outcomes.append(await transitions.transact(desk.state, aside))
             break
-        except SystemFaultError as error:
-            desk.health.fault("database", str(error))
-            log.error("system_fault", error=str(error), held=len(batch))
+        except (SystemFaultError, database.Failure, *database.UNAVAILABLE) as error:
+            reason = str(error) if isinstance(error, SystemFaultError) else repr(error)
+            desk.health.fault(part, reason)
+            log.error("system_fault", part=part, error=reason, held=len(batch))
+            await desk.state.renew()
             await asyncio.sleep(FAULT_PAUSE)
-    desk.health.mended("database")
+    desk.health.mended(part)
+    failpoints.reach(Failpoint.BATCH_COMMITTED)
     for outcome in outcomes:
         await desk.deliver(outcome)
+    failpoints.reach(Failpoint.BATCH_DELIVERED)
     await _fail_poisoned(desk, [(item[1], error) for item, error in suspects])
     for delivery in batch:
+        failpoints.reach(Failpoint.BATCH_ACKING)
         await delivery.ack()
+    failpoints.reach(Failpoint.BATCH_ACKED)
 
 
 async def _fail_poisoned(desk: Desk, suspects: Sequence[tuple[Message, Exception]]) -> None:
@@ -147,8 +164,10 @@ async def _fail_poisoned(desk: Desk, suspects: Sequence[tuple[Message, Exception
             await desk.deliver(outcome)
 
 
-async def _set_aside(bad: Sequence[Bad], connection: transitions.Connection) -> Outcome:
+async def _set_aside(batch: Sequence[Delivery], bad: Sequence[Bad], connection: transitions.Connection) -> Outcome:
     """Makes dead letters of messages that cannot be used, and answers those who wait for an answer."""
+    if requeued := [letter for delivery in batch if (letter := marks.letter(delivery)) is not None]:
+        await dead_operations.landed(connection, requeued)
     answers: list[outbox.Owed] = []
     for delivery, error in bad:
         log.warning("message_set_aside", reason=error.reason, queue=delivery.queue, error=str(error))

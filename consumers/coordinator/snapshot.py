@@ -6,7 +6,7 @@ from uuid import UUID
 
 from contracts.executions import Execution, StepExecution
 from contracts.messages import Json
-from contracts.states import STEP_OVER, ExecutionStatus, StepStatus
+from contracts.states import STEP_OVER, ExecutionStatus, PauseReason, StepStatus
 from contracts.templates import Template
 
 Place = tuple[str, int]
@@ -60,12 +60,23 @@ class Snapshot:
             counts = {**counts, step: {**over, StepStatus.CANCELLED: over.get(StepStatus.CANCELLED, 0) + left}}
         return dataclasses.replace(self, rows=rows, counts=counts)
 
-    def with_status(self, status: ExecutionStatus, explanation: str = "") -> "Snapshot":
-        """This snapshot with another status of the execution."""
+    def with_status(
+        self, status: ExecutionStatus, explanation: str = "", reason: PauseReason | None = None
+    ) -> "Snapshot":
+        """This snapshot with another status of the execution, and the reason if that is a pause."""
         execution = dataclasses.replace(
-            self.execution, status=status, explanation=explanation or self.execution.explanation
+            self.execution, status=status, explanation=explanation or self.execution.explanation, pause_reason=reason
         )
         return dataclasses.replace(self, execution=execution)
+
+    def with_counts(self, step: str, counts: Mapping[StepStatus, int]) -> "Snapshot":
+        """This snapshot with the shards of a step counted anew."""
+        return dataclasses.replace(self, counts={**self.counts, step: counts})
+
+    @property
+    def running(self) -> bool:
+        """Whether further work may begin: the execution has a slot."""
+        return self.execution.status is ExecutionStatus.RUNNING
 
     def shards(self, step: str, *statuses: StepStatus) -> int:
         """How many shards of a step stand in one of these statuses."""

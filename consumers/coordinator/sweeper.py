@@ -1,10 +1,9 @@
-"""What passing time makes due: owed publishes, retries, lapsed leases, lost tasks. Each loop repeats for ever.
+"""What passing time makes due: admission, owed publishes, lapsed leases, housekeeping. Each loop repeats for ever.
 
 Any number of coordinators may sweep: what two of them find at once is decided under the execution's lock.
 """
 
 import asyncio
-import datetime
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
@@ -15,10 +14,9 @@ from consumers.coordinator.desk import Desk
 from consumers.coordinator.outcome import Outcome
 from contracts import encoding, messages, topology
 from contracts.errors import FactoryError
-from contracts.messages import TaskKey
-from contracts.tiers import Tier
-from infra import database, executions, leases, outbox, shared
+from infra import database, executions, failpoints, leases, outbox, pauses, shared, timers
 from infra.delivery import BrokerError
+from infra.failpoints import Failpoint
 
 log = structlog.get_logger()
 
@@ -46,14 +44,18 @@ async def attempt(desk: Desk, name: str, work: Callable[[Desk], Awaitable[None]]
     except BrokerError:
         raise
     except (FactoryError, database.Failure, *database.UNAVAILABLE) as error:
-        desk.health.fault(name, repr(error))
+        desk.health.fault(name, str(error) if isinstance(error, FactoryError) else repr(error))
         log.error("sweep_failed", part=name, error=repr(error))
+        await desk.state.renew()
     else:
         desk.health.mended(name)
 
 
-async def _advance(desk: Desk, told: Sequence[facts.Fact]) -> None:
-    """Applies what was found; an execution that cannot be advanced does not hold up the others, and is found again."""
+async def advance(desk: Desk, told: Sequence[facts.Fact]) -> int:
+    """Applies what was found, and says how much of it counted.
+
+    An execution that cannot be advanced does not hold up the others, and is found again.
+    """
 
     async def work(items: Sequence[facts.Fact]) -> Outcome:
         return await transitions.advance(desk.state, items)
@@ -63,6 +65,7 @@ async def _advance(desk: Desk, told: Sequence[facts.Fact]) -> None:
         await desk.deliver(outcome)
     for fact, error in suspects:
         log.error("fact_not_applied", fact=repr(fact), error=repr(error))
+    return len(told) - len(suspects) - sum(outcome.ignored.total() for outcome in outcomes)
 
 
 async def admit(desk: Desk) -> None:
@@ -82,33 +85,6 @@ async def _admit_all(desk: Desk) -> None:
         await desk.deliver(outcome)
 
 
-async def retry(desk: Desk) -> None:
-    """Offers waiting rows again as soon as their delay is over."""
-    while True:
-        await attempt(desk, "retries", _retry_due)
-        pause = await _until_next_retry(desk)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                await desk.retries.wait()
-        desk.retries.clear()
-
-
-async def _retry_due(desk: Desk) -> None:
-    async with desk.state.pool.acquire() as connection:
-        due = await leases.retries_due(connection, LIMIT)
-    if due:
-        await _advance(desk, [facts.RetryDue(key) for key in due])
-
-
-async def _until_next_retry(desk: Desk) -> float:
-    try:
-        async with desk.state.pool.acquire() as connection:
-            seconds = await leases.seconds_to_next_retry(connection)
-    except (database.Failure, *database.UNAVAILABLE):
-        return desk.settings.sweep_seconds  # the failure itself was noted by the attempt before
-    return desk.settings.sweep_seconds if seconds is None else min(max(seconds, 0.01), desk.settings.sweep_seconds)
-
-
 async def prepare(desk: Desk) -> None:
     """Gathers the inputs of steps that are ready, one after the other."""
     while True:
@@ -124,6 +100,8 @@ async def prepare(desk: Desk) -> None:
 
 async def sweep_owed(desk: Desk) -> None:
     """Publishes again what stayed unconfirmed, and gathers inputs that stayed ungathered."""
+    # After an outage of the database much is confirmed that could not be written down; it is not owed.
+    await note_published(desk)
     async with desk.state.pool.acquire() as connection:
         keys = await leases.unpublished(connection, desk.patience.owed, LIMIT)
         if desk.prepare.empty():
@@ -133,9 +111,11 @@ async def sweep_owed(desk: Desk) -> None:
         log.warning("task_published_again", task=key)
     if keys:
         tasks = await transitions.republish(desk.state, keys)
-        desk.confirmed += await publishing.publish_tasks(desk.publisher, tasks, {})
+        desk.confirmed += await publishing.publish_tasks(desk.publisher, tasks, {}, desk.doubt)
     async with desk.state.pool.acquire() as connection, connection.transaction():
         owed = await outbox.claim(connection, desk.patience.owed, LIMIT)
+        failpoints.reach(Failpoint.OWED_CLAIMING)
+    failpoints.reach(Failpoint.OWED_CLAIMED)
     if owed:
         await publishing.publish_owed(desk.state.pool, desk.publisher, owed)
 
@@ -146,7 +126,9 @@ async def note_published(desk: Desk) -> None:
         keys, desk.confirmed = desk.confirmed, []
         try:
             async with desk.state.pool.acquire() as connection:
+                failpoints.reach(Failpoint.CONFIRMS_NOTING)
                 await executions.mark_published(connection, sorted(keys))
+                failpoints.reach(Failpoint.CONFIRMS_NOTED)
         except BaseException:
             desk.confirmed += keys
             raise
@@ -170,52 +152,19 @@ async def sweep_leases(desk: Desk) -> None:
     told += [facts.DeadlinePassed(key) for key in overdue]
     if told:
         log.warning("leases_ended", crashed=len(crashed), lapsed=len(lapsed), overdue=len(overdue))
-        await _advance(desk, told)
-
-
-class LostTasks:
-    """Finds tasks that were published, that no worker holds, and that their queue does not have any more."""
-
-    def __init__(self) -> None:
-        self._empty_since: dict[str, datetime.datetime] = {}
-
-    async def sweep(self, desk: Desk) -> None:
-        """Reissues lost tasks. Nothing is done until heartbeats have been read without a gap for a lease period."""
-        if desk.currency.seconds() < desk.settings.lease_seconds:
-            return
-        async with desk.state.pool.acquire() as connection:
-            now = await leases.now(connection)
-            unheld = await leases.unheld(connection, desk.patience.unheld, LIMIT)
-        queues = {(item.stage, item.tier) for item in unheld}
-        emptied = {queue: await self._empty(desk, *queue, now) for queue in sorted(queues)}
-        lost: list[TaskKey] = []
-        for item in unheld:
-            overtaken = desk.evidence.until(item.stage, item.tier)
-            empty = emptied[item.stage, item.tier]
-            if any(moment is not None and item.published_at < moment for moment in (overtaken, empty)):
-                lost.append(item.key)
-        if lost:
-            log.warning("tasks_lost", tasks=len(lost), first=lost[0])
-            await _advance(desk, [facts.TaskLost(key) for key in lost])
-
-    async def _empty(self, desk: Desk, stage: str, tier: Tier, now: datetime.datetime) -> datetime.datetime | None:
-        """Since when the queue has been seen empty, if it was seen so twice, long enough apart."""
-        queue = topology.stage_queue(stage, tier)
-        waiting, _ = await desk.incoming.inspect(queue)
-        if waiting:
-            self._empty_since.pop(queue, None)
-            return None
-        since = self._empty_since.setdefault(queue, now)
-        return since if now - since >= datetime.timedelta(seconds=desk.patience.empty) else None
+        await advance(desk, told)
 
 
 async def publish_cancels(desk: Desk) -> None:
-    """Tells all workers again what was cancelled lately, for those who missed it."""
+    """Tells all workers again what was cancelled lately and which stages are paused, for those who missed it."""
     async with desk.state.pool.acquire() as connection:
         live = await leases.live_cancels(connection, topology.CONTROL_HISTORY_SECONDS, LIMIT)
-    message = messages.ControlSnapshot(cancelled=tuple(live))
+        paused = await pauses.stages(connection)
+    message = messages.ControlSnapshot(cancelled=tuple(live), paused_stages=paused)
     body = encoding.encode(message)
+    failpoints.reach(Failpoint.SNAPSHOT_PUBLISHING)
     await desk.publisher.publish("", topology.CONTROL, type(message).__name__, body)
+    failpoints.reach(Failpoint.SNAPSHOT_PUBLISHED)
 
 
 async def keep_house(desk: Desk) -> None:
@@ -223,3 +172,4 @@ async def keep_house(desk: Desk) -> None:
     async with desk.state.pool.acquire() as connection:
         await leases.keep_house(connection)
         await shared.drop_stale(connection)
+        await timers.keep_house(connection)

@@ -8,15 +8,17 @@ from uuid import UUID
 
 from consumers.coordinator import engine, facts, offers, writing
 from consumers.coordinator.effects import Effect
-from consumers.coordinator.engine import Tools
 from consumers.coordinator.library import Library
 from consumers.coordinator.outcome import Outcome
 from consumers.coordinator.snapshot import Place, Snapshot
+from consumers.coordinator.tools import Tools
 from contracts import messages
+from contracts.errors import ErrorClass
 from contracts.executions import StepExecution
 from contracts.messages import TaskKey
 from contracts.states import ExecutionStatus, StepStatus
-from infra import database, executions
+from infra import database, executions, failpoints
+from infra.failpoints import Failpoint
 
 T = TypeVar("T")
 
@@ -34,13 +36,20 @@ class State:
     library: Library
     tools: Tools
 
+    async def renew(self) -> None:
+        """Has every connection made anew: a session keeps what it was told when it began, to only read for one."""
+        await self.pool.expire_connections()
+
 
 async def transact(state: State, work: Callable[[Connection], Awaitable[T]]) -> T:
     """The result of ``work`` in a transaction of its own, which is run again if another one was in its way."""
     for attempt in range(CONTENTION_TRIES):
         try:
             async with state.pool.acquire() as connection, connection.transaction():
-                return await work(connection)
+                result = await work(connection)
+                failpoints.reach(Failpoint.TRANSACTION_COMMITTING)
+            failpoints.reach(Failpoint.TRANSACTION_COMMITTED)
+            return result
         except (*database.CONTENTION, executions.GuardError):
             if attempt == CONTENTION_TRIES - 1:
                 raise
@@ -85,10 +94,10 @@ async def load(connection: database.Connection, library: Library, told: Sequence
     shards = {
         (fact.key.execution_id, fact.key.step, fact.key.shard)
         for fact in told
-        if not isinstance(fact, facts.Started | facts.Cancelled) and fact.key.shard
+        if not isinstance(fact, facts.ExecutionFact) and fact.key.shard
     }
     rows = await executions.load_steps(connection, found, shards)
-    counts = await _counts(connection, rows)
+    counts = await _counts(connection, rows, {facts.execution_id(fact) for fact in told if opens_shards(fact)})
     own_rows: dict[UUID, dict[Place, StepExecution]] = {execution_id: {} for execution_id in found}
     for row in rows:
         own_rows[row.execution_id][row.step, row.shard] = row
@@ -102,9 +111,18 @@ async def load(connection: database.Connection, library: Library, told: Sequence
     return await _with_initial_rows(connection, snapshots, told)
 
 
-async def _counts(connection: database.Connection, rows: Sequence[StepExecution]) -> executions.ShardCounts:
+def opens_shards(fact: facts.Fact) -> bool:
+    """Whether the fact may take fan-outs up again of which it names no shard."""
+    gone = isinstance(fact, messages.StageFailed) and fact.error_class is ErrorClass.INPUT_GONE
+    return gone or isinstance(fact, facts.Started | facts.Reopened)
+
+
+async def _counts(
+    connection: database.Connection, rows: Sequence[StepExecution], whole: set[UUID]
+) -> executions.ShardCounts:
     epochs = {(row.execution_id, row.step): row.epoch for row in rows if not row.shard}
     touched = {(*place, epochs[place]) for row in rows if row.shard and (place := (row.execution_id, row.step))}
+    touched |= {(r.execution_id, r.step, r.epoch) for r in rows if r.execution_id in whole and r.shards is not None}
     return await executions.count_shards(connection, touched) if touched else {}
 
 

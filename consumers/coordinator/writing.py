@@ -8,7 +8,9 @@ from consumers.coordinator.effects import (
     Delivered,
     Effect,
     Finished,
+    HoldTimers,
     Ignored,
+    KeepShards,
     Offer,
     OpenShards,
     Prepare,
@@ -16,15 +18,16 @@ from consumers.coordinator.effects import (
     ReleaseShards,
     StepDied,
     StopWork,
+    WakeTimers,
 )
-from consumers.coordinator.engine import Tools
 from consumers.coordinator.outcome import Outcome
 from consumers.coordinator.snapshot import Snapshot
+from consumers.coordinator.tools import Tools
 from contracts import messages
 from contracts.executions import StepExecution
 from contracts.messages import TaskKey
 from contracts.states import StepStatus
-from infra import database, dead_letters, executions, outbox
+from infra import database, dead_letters, executions, outbox, timers
 
 Decided = tuple[Snapshot, Snapshot, list[Effect]]
 """An execution before and after the facts, and what follows."""
@@ -39,14 +42,22 @@ async def write(connection: database.Connection, decided: Sequence[Decided], too
         if (old := before.rows[place]) is not new
     ]
     await executions.update_steps(connection, changes)
+    await timers.set_retries(connection, [(new.key, new.wait) for old, new in changes if _begins_to_wait(old, new)])
     moved = [(b.execution, a.execution) for b, a, _ in decided if b.execution is not a.execution]
     await executions.update_executions(connection, moved)
+    if reopened := [new.id for old, new in moved if new.epoch > old.epoch]:
+        await dead_letters.settle_reopened(connection, reopened)
     for before, after, effects in decided:
         await _shards(connection, after, effects, tools, outcome)
         outcome.tasks += live_offers(after, effects)
         _note(before, after, effects, outcome)
+    await _time(connection, decided)
     await _record(connection, decided)
     outcome.owed += await outbox.insert(connection, [o for _, after, effects in decided for o in owed(after, effects)])
+
+
+def _begins_to_wait(old: StepExecution, new: StepExecution) -> bool:
+    return new.status is StepStatus.WAITING and (old.status, old.attempt) != (new.status, new.attempt)
 
 
 def _note(before: Snapshot, after: Snapshot, effects: Iterable[Effect], outcome: Outcome) -> None:
@@ -76,14 +87,27 @@ async def _shards(
                 await executions.insert_shards(connection, parent)
             case ReleaseShards(step, number):
                 released[step] = released.get(step, 0) + number
-            case CancelShards(step):
-                await executions.cancel_shards(connection, [(after.id, step, after.step(step).epoch)])
+            case KeepShards(parent, old_epoch):
+                await executions.keep_shards(connection, parent, old_epoch)
+            case CancelShards(step, epoch):
+                await executions.cancel_shards(connection, [(after.id, step, epoch)])
             case _:
                 pass
     for step, number in released.items():
         if after.step(step).status is StepStatus.RUNNING:
             rows = await executions.release_shards(connection, after.step(step), number)
             outcome.tasks += [offers.build(after, row, tools.evaluate) for row in rows]
+
+
+async def _time(connection: database.Connection, decided: Sequence[Decided]) -> None:
+    """Holds and wakes delays; what both happened to in one batch is as the execution's end state wants it."""
+    told = {
+        after.id: after for _, after, effects in decided if any(isinstance(e, HoldTimers | WakeTimers) for e in effects)
+    }
+    if held := [execution_id for execution_id, after in told.items() if not after.running]:
+        await timers.hold(connection, held)
+    if woken := [execution_id for execution_id, after in told.items() if after.running]:
+        await timers.wake(connection, woken)
 
 
 async def _record(connection: database.Connection, decided: Sequence[Decided]) -> None:
@@ -110,8 +134,8 @@ def owed(after: Snapshot, effects: Iterable[Effect]) -> list[outbox.Owed]:
         match effect:
             case Finished(message):
                 found += replies.finished(after.execution, message)
-            case StopWork():
-                found.append(replies.stop_work(after.execution))
+            case StopWork(epoch, steps):
+                found.append(replies.stop_work(after.execution, epoch, steps))
             case _:
                 pass
     return found

@@ -14,6 +14,8 @@ from contracts.analysis import Analyst
 from contracts.errors import PermanentError
 from contracts.messages import StageTask
 from contracts.refs import DataRef
+from infra import failpoints
+from infra.failpoints import Failpoint
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -39,6 +41,7 @@ class Context:
         self._equipment = equipment
         self._report = report
         self._deadline = time.monotonic() + task.timeout
+        self.budget: stages.Budget = equipment.budget(task, self.remaining)
         self._told = 0.0
 
     @property
@@ -79,7 +82,9 @@ class Context:
         if len(self.files) >= 16 and format not in self.files:
             raise PermanentError("a step can attach 16 files and this is one more; put several into one")
         place = inputs.place(self._task)
+        failpoints.reach(Failpoint.FILE_STORING)
         self.files[format] = await self._equipment.store.put(place, content, content_type=content_type, compress=False)
+        failpoints.reach(Failpoint.FILE_STORED)
 
 
 def key_text(key: messages.TaskKey) -> str:

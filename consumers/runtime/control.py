@@ -10,8 +10,10 @@ import structlog
 from contracts import encoding, messages, topology
 from contracts.errors import MessageError
 from contracts.messages import TaskKey
+from infra import failpoints
 from infra.broker import Connection
 from infra.delivery import BrokerError, Delivery
+from infra.failpoints import Failpoint
 
 log = structlog.get_logger()
 
@@ -20,42 +22,57 @@ REMEMBERED = 100_000
 
 PREFETCH = 100
 
+Steps = tuple[str, ...]
+"""The steps that a cancellation is about; none named means all."""
+
 
 class Control:
     """Which work is wanted no more."""
 
-    def __init__(self, worker: str, stop: Callable[[], None], cancel: Callable[[UUID, int], None]) -> None:
-        """``stop`` is called when this worker is to drain, ``cancel`` with each cancelled execution and its epoch."""
+    def __init__(
+        self,
+        worker: str,
+        stop: Callable[[], None],
+        cancel: Callable[[UUID, int, Steps], None],
+        pause: Callable[[frozenset[str]], None],
+    ) -> None:
+        """``stop`` is called when this worker is to drain, ``cancel`` with each execution of which work up to an epoch
+        is cancelled and the steps that this is about, ``pause`` with all stages that are paused."""
         self._worker = worker
         self._stop = stop
         self._cancel = cancel
-        self._cancelled: OrderedDict[UUID, int] = OrderedDict()
+        self._pause = pause
+        self._cancelled: OrderedDict[tuple[UUID, str | None], int] = OrderedDict()
 
     def is_cancelled(self, key: TaskKey) -> bool:
         """Whether the task belongs to cancelled work."""
-        epoch = self._cancelled.get(key.execution_id)
-        return epoch is not None and key.epoch <= epoch
+        whole = self._cancelled.get((key.execution_id, None), 0)
+        return key.epoch <= max(whole, self._cancelled.get((key.execution_id, key.step), 0))
 
     def tell(self, message: messages.Message) -> None:
         """Takes in a control message."""
         match message:
-            case messages.CancelWork(execution_id=execution_id, epoch=epoch):
-                self._note(execution_id, epoch)
-            case messages.ControlSnapshot(cancelled=cancelled):
+            case messages.CancelWork(execution_id=execution_id, epoch=epoch, steps=steps):
+                self._note(execution_id, epoch, steps)
+            case messages.ControlSnapshot(cancelled=cancelled, paused_stages=paused):
                 for execution_id, epoch in cancelled:
-                    self._note(execution_id, epoch)
+                    self._note(execution_id, epoch, ())
+                self._pause(frozenset(paused))
             case messages.DrainWorker(worker=worker) if worker == self._worker:
                 self._stop()
             case _:
                 pass
 
-    def _note(self, execution_id: UUID, epoch: int) -> None:
-        if self._cancelled.get(execution_id, 0) < epoch:
-            self._cancelled[execution_id] = epoch
-            self._cancelled.move_to_end(execution_id)
+    def _note(self, execution_id: UUID, epoch: int, steps: Steps) -> None:
+        places: list[tuple[UUID, str | None]] = [(execution_id, step) for step in steps] or [(execution_id, None)]
+        fresh = [place for place in places if self._cancelled.get(place, 0) < epoch]
+        for place in fresh:
+            self._cancelled[place] = epoch
+            self._cancelled.move_to_end(place)
             if len(self._cancelled) > REMEMBERED:
                 self._cancelled.popitem(last=False)
-            self._cancel(execution_id, epoch)
+        if fresh:
+            self._cancel(execution_id, epoch, steps)
 
 
 async def listen(connection: Connection, control: Control) -> None:
@@ -77,7 +94,9 @@ async def listen(connection: Connection, control: Control) -> None:
 
 async def _acknowledge(delivery: Delivery) -> None:
     """A stream keeps what was read; the acknowledgement only lets the next messages come."""
+    failpoints.reach(Failpoint.CONTROL_ACKING)
     try:
         await delivery.ack()
     except BrokerError as error:
         log.info("control_not_acknowledged", error=str(error))
+    failpoints.reach(Failpoint.CONTROL_ACKED)

@@ -10,8 +10,10 @@ from contracts import encoding, messages, topology
 from contracts.errors import Reason
 from contracts.messages import StageTask, TaskKey
 from contracts.tiers import Tier
+from infra import failpoints
 from infra.broker import Publisher
 from infra.delivery import BrokerError, Delivery, UnroutableError
+from infra.failpoints import Failpoint
 
 REMEMBERED = 10_000
 """Keys of settled tasks that are remembered, so that a copy that arrives late is not done twice by the same worker."""
@@ -25,7 +27,7 @@ class Held:
     estimate: float
     since: float = dataclasses.field(default_factory=time.monotonic)
     accepted: bool = False
-    cancelled: bool = False
+    cancelled_at: float | None = None
     attempt: "asyncio.Task[messages.StageCompleted | messages.StageFailed] | None" = None
 
 
@@ -48,16 +50,17 @@ class Desk:
         if len(self._settled) > REMEMBERED:
             self._settled.popitem(last=False)
 
-    def cancel(self, execution_id: UUID, epoch: int) -> None:
-        """Stops what is being done for a cancelled execution."""
+    def cancel(self, execution_id: UUID, epoch: int, steps: tuple[str, ...]) -> None:
+        """Stops what is being done for an execution up to an epoch, for some steps of it or for all."""
         for key, held in self.running.items():
-            if key.execution_id == execution_id and key.epoch <= epoch:
-                held.cancelled = True
+            if key.execution_id == execution_id and key.epoch <= epoch and (not steps or key.step in steps):
+                held.cancelled_at = held.cancelled_at or time.monotonic()
                 if held.attempt is not None:
                     held.attempt.cancel()
 
     async def tell(self, tier: Tier, event: messages.TaskMessage, traceparent: str | None) -> None:
         """Publishes an event; when this returns the coordinator will get it."""
+        failpoints.reach(Failpoint.EVENT_PUBLISHING)
         try:
             await self._publisher.publish(
                 topology.EVENTS,
@@ -70,6 +73,7 @@ class Desk:
         except UnroutableError as error:
             # Without its queue no event can be told, so none may be acknowledged either.
             raise BrokerError(f"{error}; run 'factory migrate'") from error
+        failpoints.reach(Failpoint.EVENT_PUBLISHED)
 
     async def bury(self, delivery: Delivery, reason: Reason, explanation: str) -> None:
         """Hands a message that nobody can use to the dead letters, with the reasons."""
@@ -80,6 +84,7 @@ class Desk:
             "queue": delivery.queue,
             "worker": self.worker,
         }
+        failpoints.reach(Failpoint.POISON_PUBLISHING)
         try:
             await self._publisher.publish(
                 topology.DEAD,
@@ -91,10 +96,13 @@ class Desk:
             )
         except UnroutableError as error:
             raise BrokerError(f"{error}; run 'factory migrate'") from error
+        failpoints.reach(Failpoint.POISON_PUBLISHED)
         await delivery.ack()
+        failpoints.reach(Failpoint.POISON_ACKED)
 
     async def beat(self, beat: messages.WorkerHeartbeat) -> None:
         """Publishes a heartbeat; one that nobody reads in time is worth nothing."""
+        failpoints.reach(Failpoint.BEAT_PUBLISHING)
         await self._publisher.publish(
             "",
             topology.HEARTBEATS,
@@ -103,3 +111,4 @@ class Desk:
             persistent=False,
             expiration=topology.HEARTBEAT_SECONDS_TO_LIVE,
         )
+        failpoints.reach(Failpoint.BEAT_PUBLISHED)

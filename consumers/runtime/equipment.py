@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 from consumers.analysis import embedding, local
 from consumers.runtime.isolation import ChildPool
-from contracts import stages
+from contracts import messages, stages
 from contracts.analysis import Analyst
-from infra import database, documents, fetch, objects, shared
+from infra import budgets, database, documents, fetch, objects, shared
 from infra.settings import Settings
 
 CACHED_BYTES = 64 * 1024 * 1024
@@ -33,6 +33,10 @@ class Equipment:
     def cache(self, stage: str) -> stages.Cache:
         """The shared cache of a stage."""
         return shared.SharedCache(self.shared, stage)
+
+    def budget(self, task: messages.StageTask, remaining: Callable[[], float]) -> stages.Budget:
+        """What an attempt may spend, which has so many seconds left."""
+        return budgets.Budget(self.shared, task.key, task.context, remaining)
 
 
 @contextlib.asynccontextmanager

@@ -16,6 +16,8 @@ from consumers.runtime.equipment import Equipment
 from consumers.runtime.supply import Offer
 from contracts import messages
 from contracts.messages import StageAccepted, StageProgress
+from infra import failpoints
+from infra.failpoints import Failpoint
 
 log = structlog.get_logger()
 
@@ -39,6 +41,8 @@ async def handle(desk: Desk, control: Control, equipment: Equipment, handler: Ha
         event = await _attempt(desk, equipment, handler, held, offer)
         if event is None:
             await _refuse(offer, "cancelled")
+            told = held.cancelled_at or held.since
+            log.info("task_stopped", task=key_text(task.key), after=round(time.monotonic() - told, 3))
         else:
             await _outlive_cancellation(_settle(desk, held, offer, event))
     finally:
@@ -56,7 +60,7 @@ async def _attempt(
     try:
         return await held.attempt
     except asyncio.CancelledError:
-        if held.cancelled and held.attempt.cancelled():
+        if held.cancelled_at is not None and held.attempt.cancelled():
             return None
         held.attempt.cancel()
         await asyncio.wait([held.attempt], timeout=CANCEL_SECONDS)
@@ -99,7 +103,9 @@ async def _settle(desk: Desk, held: Held, offer: Offer, event: messages.StageCom
     """The event first, confirmed; only then the acknowledgement."""
     await desk.tell(held.task.context.tier, event, offer.delivery.traceparent)
     desk.settled(held.task.key)
+    failpoints.reach(Failpoint.TASK_ACKING)
     await offer.delivery.ack()
+    failpoints.reach(Failpoint.TASK_ACKED)
     log.info(
         "task_settled",
         outcome=type(event).__name__,
@@ -112,7 +118,9 @@ async def _settle(desk: Desk, held: Held, offer: Offer, event: messages.StageCom
 
 
 async def _refuse(offer: Offer, reason: str) -> None:
+    failpoints.reach(Failpoint.REFUSAL_ACKING)
     await offer.delivery.ack()
+    failpoints.reach(Failpoint.REFUSAL_ACKED)
     log.info("task_refused", reason=reason, stage=offer.task.stage, task=key_text(offer.task.key))
 
 

@@ -38,14 +38,31 @@ class Slots:
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """For one holder of a place: the others are done when it begins, and none begins before it ends."""
-        async with self._changed:
-            self._exclusive = True
+        """For the holder of a place: the others are done when it begins, and none begins before it ends.
+
+        Several may ask for it, one after the other has it.
+        """
+        await self._become_alone()
         try:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self.used <= 1)
             yield
         finally:
             async with self._changed:
                 self._exclusive = False
+                self._changed.notify_all()
+
+    async def _become_alone(self) -> None:
+        async with self._changed:
+            # Its own place counts for nothing meanwhile: of several who ask, each would wait for the others' places.
+            self.used -= 1
+            asked = False
+            try:
+                await self._changed.wait_for(lambda: not self._exclusive)
+                self._exclusive = asked = True
+                self._changed.notify_all()
+                await self._changed.wait_for(lambda: self.used == 0)
+            except BaseException:
+                self._exclusive = self._exclusive and not asked
+                raise
+            finally:
+                self.used += 1
                 self._changed.notify_all()

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import Literal
 
 from consumers.runtime.slots import Slots
 from consumers.wheel import TierBuffer, Wheel
@@ -17,8 +18,10 @@ from contracts import topology
 from contracts.messages import StageTask
 from contracts.stages import SHORT_SECONDS, StageSpec
 from contracts.tiers import Tier
+from infra import failpoints
 from infra.broker import Connection, Consumer, Puller
 from infra.delivery import Delivery
+from infra.failpoints import Failpoint
 
 BUFFER_SECONDS = 0.2
 LARGEST_BUFFER = 32
@@ -32,6 +35,9 @@ class Offer:
     task: StageTask
     delivery: Delivery
 
+
+Hold = Literal["paused", "draining"]
+"""Why a supply takes nothing: a task runs alone in the process, the stage is paused, the worker is leaving."""
 
 Decode = Callable[[Delivery], StageTask | None]
 """The task in a delivery; None for one that holds none, which is then settled elsewhere."""
@@ -55,6 +61,7 @@ class Supply:
         self._wheel = Wheel()
         self._consumers: list[Consumer] = []
         self._arrived = asyncio.Event()
+        self._holds: set[Hold] = set()
         self._open = asyncio.Event()
         self._open.set()
         # Starting and stopping take a round trip each, and must not overtake one another.
@@ -97,16 +104,22 @@ class Supply:
             await self._slots.release()
             await self._wait()
 
-    async def pause(self) -> None:
+    async def hold(self, reason: Hold) -> None:
         """Stops taking tasks and gives back what is buffered."""
+        self._holds.add(reason)
         self._open.clear()
         self._arrived.set()
         await self._stop()
         for offer in self._buffer.drain():
+            failpoints.reach(Failpoint.BUFFER_RETURNING)
             await offer.delivery.give_back()
+            failpoints.reach(Failpoint.BUFFER_RETURNED)
 
-    async def resume(self) -> None:
-        """Takes tasks again."""
+    async def release(self, reason: Hold) -> None:
+        """Takes tasks again, unless it is held for another reason."""
+        self._holds.discard(reason)
+        if self._holds or self._open.is_set():
+            return
         if not self._pulls:
             await self._start()
         self._open.set()
@@ -156,7 +169,9 @@ class Supply:
         while len(self._buffer) > max(self._slots.free, 1):
             offer = self._buffer.take()
             if offer is not None:
+                failpoints.reach(Failpoint.SURPLUS_RETURNING)
                 await offer.delivery.give_back()
+                failpoints.reach(Failpoint.SURPLUS_RETURNED)
 
     async def _start(self) -> None:
         async with self._switch:

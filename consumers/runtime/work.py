@@ -17,6 +17,8 @@ from contracts.messages import StageCompleted, StageFailed, StageTask
 from contracts.model import Artifact, Summary
 from contracts.refs import DataRef
 from contracts.stages import StageContext, StageSpec
+from infra import failpoints
+from infra.failpoints import Failpoint
 
 log = structlog.get_logger()
 
@@ -59,9 +61,11 @@ async def _completed(
     equipment: Equipment, spec: StageSpec, run: Run, task: StageTask, worker: str, report: Report, began: float
 ) -> StageCompleted:
     given = await inputs.load(equipment, spec.input, task)
+    failpoints.reach(Failpoint.INPUTS_LOADED)
     context = Context(equipment, task, report)
     loaded = time.monotonic()
     output = await run(context, given)
+    failpoints.reach(Failpoint.STAGE_RAN)
     if not isinstance(output, spec.output):
         raise PermanentError(
             f"stage '{spec.name}' returned {type(output).__name__} where {spec.output.__name__} is due"
@@ -89,9 +93,12 @@ async def _completed(
 
 async def _store(equipment: Equipment, task: StageTask, output: Artifact) -> DataRef:
     document = await asyncio.to_thread(lambda: output.model_dump_json().encode())
-    return await equipment.store.put(
+    failpoints.reach(Failpoint.OUTPUT_STORING)
+    ref = await equipment.store.put(
         inputs.place(task), document, schema=type(output).__name__, records=model.record_count(output)
     )
+    failpoints.reach(Failpoint.OUTPUT_STORED)
+    return ref
 
 
 def _summary(spec: StageSpec, output: Artifact) -> Summary:

@@ -20,9 +20,10 @@ from contracts import encoding, topology
 from contracts.errors import MessageError, Reason
 from contracts.messages import StageTask, WorkerHeartbeat
 from contracts.tiers import Tier
-from infra import broker
+from infra import broker, failpoints
 from infra.broker import Connection
 from infra.delivery import BrokerError, Delivery
+from infra.failpoints import Failpoint
 from infra.health import Health
 from infra.settings import Settings
 
@@ -93,9 +94,10 @@ class Worker:
         self._desk = desk
         self._slots = slots
         self._group = group
-        self._control = Control(desk.worker, stop.set, desk.cancel)
+        self._control = Control(desk.worker, stop.set, desk.cancel, self._pause_stages)
+        self._paused: frozenset[str] = frozenset()
+        self._pausing = asyncio.Lock()
         self._supplies: list[Supply] = []
-        self._alone = asyncio.Lock()
         self._sequence = 0
 
     async def begin(self, incoming: Connection, handlers: Sequence[Handler]) -> list[asyncio.Task[None]]:
@@ -103,15 +105,33 @@ class Worker:
         await control.listen(incoming, self._control)
         for handler in handlers:
             self._supplies.append(await Supply.connect(incoming, handler.spec, self._slots, self._decode))
+        await self._follow_pauses()
         loops = [self._group.create_task(self._heartbeats()), self._group.create_task(self._watch(incoming))]
         for supply, handler in zip(self._supplies, handlers, strict=True):
             loops.append(self._group.create_task(self._serve(supply, handler)))
         return loops
 
+    def _pause_stages(self, stages: frozenset[str]) -> None:
+        if stages != self._paused:
+            log.info("stages_paused", stages=sorted(stages))
+            self._paused = stages
+            self._group.create_task(self._follow_pauses())
+
+    async def _follow_pauses(self) -> None:
+        """Takes tasks of exactly the stages that are not paused; what is being done is done to the end."""
+        async with self._pausing:
+            for supply in self._supplies:
+                if supply.spec.name in self._paused:
+                    await supply.hold("paused")
+                else:
+                    await supply.release("paused")
+
     def _decode(self, delivery: Delivery) -> StageTask | None:
+        failpoints.reach(Failpoint.TASK_RECEIVED)
         try:
             message = encoding.decode(delivery.type, delivery.body)
             if isinstance(message, StageTask):
+                failpoints.reach(Failpoint.TASK_DECODED)
                 return message
             raise MessageError(Reason.UNKNOWN_TYPE, f"property 'type' is '{delivery.type}'; this queue takes StageTask")
         except MessageError as error:
@@ -133,22 +153,13 @@ class Worker:
             await self._slots.release()
 
     async def _handle_alone(self, handler: Handler, offer: Offer) -> None:
-        """Does a task that may kill its worker with nothing else in the process that could die with it."""
-        if self._alone.locked():
-            await offer.delivery.give_back()
-            return
-        async with self._alone:
-            for supply in self._supplies:
-                await supply.pause()
-            try:
-                async with self._slots.alone():
-                    log.warning(
-                        "task_runs_alone", stage=handler.spec.name, handed_out=offer.delivery.delivery_count + 1
-                    )
-                    await settlement.handle(self._desk, self._control, self._equipment, handler, offer)
-            finally:
-                for supply in self._supplies:
-                    await supply.resume()
+        """Does a task that may kill its worker while nothing else runs that could die with it and take the blame.
+
+        What is buffered stays: to give it back would raise its own delivery count, until it had to run alone as well.
+        """
+        async with self._slots.alone():
+            log.warning("task_runs_alone", stage=handler.spec.name, handed_out=offer.delivery.delivery_count + 1)
+            await settlement.handle(self._desk, self._control, self._equipment, handler, offer)
 
     async def _heartbeats(self) -> None:
         while True:
@@ -187,7 +198,7 @@ class Worker:
         for task in loops[1:]:
             task.cancel()
         for supply in self._supplies:
-            await supply.pause()
+            await supply.hold("draining")
         try:
             async with asyncio.timeout(self._settings.drain_seconds):
                 await self._slots.idle()

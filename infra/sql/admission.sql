@@ -25,6 +25,7 @@ CROSS JOIN LATERAL (
     LIMIT $1
 ) AS h
 WHERE w.client_id IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM pauses p WHERE p.kind = 'client' AND p.name = w.client_id)
 ORDER BY h.client_id, h.urgency DESC, h.rank
 
 -- name: load_shares

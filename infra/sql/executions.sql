@@ -1,7 +1,14 @@
 -- name: lock_executions
 -- Locks executions in the order of their ids, which every transaction keeps, and reads them.
 SELECT id, client_id, submit_key, template, template_version, parameters, tier, quality, optimise_for, epoch, status,
-       budget, reply_to, correlation_id, traceparent, explanation,
+       pause_reason, budget, reply_to, correlation_id, traceparent, explanation,
+       -- Money is looked up where there is a limit, one row each, and nothing of it is locked.
+       CASE WHEN budget IS NOT NULL THEN (
+           SELECT x.reserved + x.spent FROM shared.budget_executions x WHERE x.execution_id = executions.id) END AS used,
+       (SELECT c.monthly_budget - coalesce((
+            SELECT m.reserved + m.spent FROM shared.budget_months m
+            WHERE m.client_id = c.id AND m.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date), 0)
+        FROM clients c WHERE c.id = executions.client_id AND c.monthly_budget IS NOT NULL) AS month_left,
        extract(epoch FROM now() - created_at)::double precision AS seconds
 FROM executions
 WHERE id = ANY($1::uuid[])
@@ -12,13 +19,13 @@ FOR UPDATE
 -- The steps of executions, and those of their shards that are named.
 SELECT s.execution_id, s.step, s.shard, s.epoch, s.attempt, s.status, s.stage, s.retries, s.fallback, s.worker, s.starts,
        s.shards, s.inputs, s.manifest, s.output, s.files, s.summary, s.metrics, s.error_class, s.error, s.error_details,
-       s.fraction, s.note, s.dispatched_at
+       s.fraction, s.note, s.dispatched_at, s.degraded, s.remade
 FROM step_executions s
 WHERE s.execution_id = ANY($1::uuid[]) AND s.shard = 0
 UNION ALL
 SELECT s.execution_id, s.step, s.shard, s.epoch, s.attempt, s.status, s.stage, s.retries, s.fallback, s.worker, s.starts,
        s.shards, s.inputs, s.manifest, s.output, s.files, s.summary, s.metrics, s.error_class, s.error, s.error_details,
-       s.fraction, s.note, s.dispatched_at
+       s.fraction, s.note, s.dispatched_at, s.degraded, s.remade
 FROM unnest($2::uuid[], $3::text[], $4::integer[]) AS named (execution_id, step, shard)
 JOIN step_executions s USING (execution_id, step, shard)
 WHERE s.shard > 0
@@ -38,11 +45,35 @@ SELECT * FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $5::i
 ON CONFLICT (execution_id, step, shard) DO NOTHING
 
 -- name: insert_shards
--- The shards 1 to $6 of a step, all pending.
-INSERT INTO step_executions (execution_id, step, shard, epoch, attempt, status, stage)
+-- The shards 1 to $6 of a step, all pending. Those that an older epoch has left are done again under a further attempt.
+INSERT INTO step_executions AS s (execution_id, step, shard, epoch, attempt, status, stage)
 SELECT $1::uuid, $2::text, shard, $3::integer, $4::integer, 'pending', $5::text
 FROM generate_series(1, $6::integer) AS shard
-ON CONFLICT (execution_id, step, shard) DO NOTHING
+ON CONFLICT (execution_id, step, shard) DO UPDATE
+SET epoch = excluded.epoch, attempt = s.attempt + 1, status = 'pending', stage = excluded.stage, retries = 0, fallback = 0,
+    worker = NULL, starts = '{}', output = NULL, files = NULL, summary = NULL, metrics = NULL, error_class = NULL,
+    error = NULL, error_details = NULL, fraction = NULL, note = NULL, dispatched_at = NULL, published_at = NULL,
+    started_at = NULL, finished_at = NULL, next_attempt_at = NULL, degraded = false
+WHERE s.epoch < excluded.epoch
+
+-- name: keep_shards
+-- Takes the shards of epoch $3 over into epoch $4; those that did not complete are to be done under a further attempt.
+UPDATE step_executions s
+SET epoch = $4,
+    status = CASE WHEN s.status = 'completed' THEN s.status ELSE 'pending' END,
+    attempt = CASE WHEN s.status = 'completed' THEN s.attempt ELSE s.attempt + 1 END,
+    stage = CASE WHEN s.status = 'completed' THEN s.stage ELSE $5 END,
+    retries = CASE WHEN s.status = 'completed' THEN s.retries ELSE 0 END,
+    fallback = CASE WHEN s.status = 'completed' THEN s.fallback ELSE 0 END,
+    worker = CASE WHEN s.status = 'completed' THEN s.worker END,
+    starts = CASE WHEN s.status = 'completed' THEN s.starts ELSE '{}' END,
+    error_class = NULL, error = NULL, error_details = NULL, fraction = NULL, note = NULL,
+    dispatched_at = CASE WHEN s.status = 'completed' THEN s.dispatched_at END,
+    published_at = CASE WHEN s.status = 'completed' THEN s.published_at END,
+    started_at = CASE WHEN s.status = 'completed' THEN s.started_at END,
+    finished_at = CASE WHEN s.status = 'completed' THEN s.finished_at END,
+    next_attempt_at = NULL, degraded = false
+WHERE s.execution_id = $1 AND s.step = $2 AND s.shard > 0 AND s.epoch = $3
 
 -- name: release_shards
 -- Dispatches the next shards of a step that are pending.
@@ -68,18 +99,18 @@ WHERE s.execution_id = named.execution_id AND s.step = named.step AND s.shard > 
 -- name: update_steps
 -- Writes changed steps; the guard lets no write pass that was decided on another state than the stored one.
 UPDATE step_executions s
-SET attempt = new.attempt, status = new.status, stage = new.stage, retries = new.retries, fallback = new.fallback,
+SET epoch = new.epoch, attempt = new.attempt, degraded = new.degraded, remade = new.remade, status = new.status, stage = new.stage, retries = new.retries, fallback = new.fallback,
     worker = new.worker, starts = ARRAY(SELECT jsonb_array_elements_text(new.starts::jsonb)), shards = new.shards,
     inputs = new.inputs, manifest = new.manifest, output = new.output, files = new.files, summary = new.summary,
     metrics = new.metrics, error_class = new.error_class, error = new.error, error_details = new.error_details,
     fraction = new.fraction, note = new.note,
-    dispatched_at = CASE WHEN new.offered THEN now() ELSE s.dispatched_at END,
+    dispatched_at = CASE WHEN new.offered THEN now() WHEN new.status <> 'pending' THEN s.dispatched_at END,
     -- A worker that has the task proves that it was published, whether or not the confirmation was noted.
-    published_at = CASE WHEN new.offered THEN NULL
+    published_at = CASE WHEN new.offered OR new.status = 'pending' THEN NULL
                         WHEN new.status = 'running' AND new.worker IS NOT NULL THEN coalesce(s.published_at, now())
                         ELSE s.published_at END,
     -- After a redelivery the time-out begins anew, with the start of the worker that has the task now.
-    started_at = CASE WHEN new.offered THEN NULL
+    started_at = CASE WHEN new.offered OR new.status = 'pending' THEN NULL
                       WHEN jsonb_array_length(new.starts::jsonb) > cardinality(s.starts) THEN now()
                       WHEN new.status IN ('running', 'completed', 'failed') THEN coalesce(s.started_at, now())
                       ELSE s.started_at END,
@@ -89,11 +120,13 @@ SET attempt = new.attempt, status = new.status, stage = new.stage, retries = new
 FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $5::integer[], $6::text[],
             $7::integer[], $8::text[], $9::text[], $10::integer[], $11::smallint[], $12::text[], $13::text[],
             $14::integer[], $15::jsonb[], $16::jsonb[], $17::jsonb[], $18::jsonb[], $19::jsonb[], $20::jsonb[],
-            $21::text[], $22::text[], $23::jsonb[], $24::real[], $25::text[], $26::boolean[], $27::double precision[])
+            $21::text[], $22::text[], $23::jsonb[], $24::real[], $25::text[], $26::boolean[], $27::double precision[],
+            $28::integer[], $29::boolean[], $30::smallint[])
     AS new (execution_id, step, shard, old_epoch, old_attempt, old_status,
             attempt, status, stage, retries, fallback, worker, starts,
             shards, inputs, manifest, output, files, summary, metrics,
-            error_class, error, error_details, fraction, note, offered, wait)
+            error_class, error, error_details, fraction, note, offered, wait,
+            epoch, degraded, remade)
 WHERE s.execution_id = new.execution_id AND s.step = new.step AND s.shard = new.shard
     AND s.epoch = new.old_epoch AND s.attempt = new.old_attempt AND s.status = new.old_status
 RETURNING s.execution_id, s.step, s.shard
@@ -101,13 +134,19 @@ RETURNING s.execution_id, s.step, s.shard
 -- name: update_executions
 -- Writes changed executions, guarded by the status and epoch on which the change was decided.
 UPDATE executions e
-SET status = new.status, explanation = new.explanation,
+SET status = new.status, explanation = new.explanation, epoch = new.epoch, pause_reason = new.pause_reason,
     started_at = CASE WHEN new.status = 'running' THEN coalesce(e.started_at, now()) ELSE e.started_at END,
     finished_at = CASE WHEN new.status IN ('completed', 'partial', 'failed', 'cancelled') THEN now() END
-FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[])
-    AS new (id, old_epoch, old_status, status, explanation)
+FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::text[])
+    AS new (id, old_epoch, old_status, status, explanation, epoch, pause_reason)
 WHERE e.id = new.id AND e.epoch = new.old_epoch AND e.status = new.old_status
 RETURNING e.id
+
+-- name: drop_deliverables
+-- What older epochs of these steps handed over, now that the steps are done anew.
+DELETE FROM deliverables d
+USING unnest($1::uuid[], $2::text[], $3::integer[]) AS made (execution_id, step, epoch)
+WHERE d.execution_id = made.execution_id AND d.step = made.step AND d.epoch < made.epoch
 
 -- name: insert_deliverables
 -- What an execution hands to its client; a later epoch replaces what an earlier one made.

@@ -1,6 +1,10 @@
 -- name: load_clients
--- The clients of these ids.
-SELECT id, tier, amqp_user, active FROM clients WHERE id = ANY($1::text[])
+-- The clients of these ids, with what they spent in the present month.
+SELECT c.id, c.tier, c.amqp_user, c.active, c.monthly_budget, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM') AS month,
+       coalesce((SELECT m.spent FROM shared.budget_months m
+                 WHERE m.client_id = c.id AND m.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date), 0) AS spent
+FROM clients c
+WHERE c.id = ANY($1::text[])
 
 -- name: service_users
 -- Which of these broker users may act for every client.
@@ -16,13 +20,21 @@ CROSS JOIN LATERAL (
 ) AS q
 
 -- name: insert_executions
--- Stores jobs as queued executions; one whose submit key its client has used is left out.
+-- Stores jobs as queued executions, or paused where they have a delay; one whose submit key its client has used is left out.
 INSERT INTO executions (id, client_id, submit_key, submit_hash, template, template_version, parameters, tier, quality,
-                        optimise_for, urgency, position, estimate, budget, reply_to, correlation_id, traceparent)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::jsonb[], $8::text[],
-                     $9::text[], $10::text[], $11::smallint[], $12::integer[], $13::double precision[], $14::bigint[],
-                     $15::text[], $16::text[], $17::text[])
+                        optimise_for, urgency, position, estimate, budget, reply_to, correlation_id, traceparent,
+                        status, pause_reason, deadline_at)
+SELECT id, client_id, submit_key, submit_hash, template, template_version, parameters, tier, quality,
+       optimise_for, urgency, position, estimate, budget, reply_to, correlation_id, traceparent,
+       CASE WHEN delay > 0 THEN 'paused' ELSE 'queued' END, CASE WHEN delay > 0 THEN 'delay' END,
+       now() + make_interval(secs => deadline)
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::jsonb[], $8::text[],
+            $9::text[], $10::text[], $11::smallint[], $12::integer[], $13::double precision[], $14::bigint[],
+            $15::text[], $16::text[], $17::text[], $18::double precision[], $19::double precision[])
+    AS new (id, client_id, submit_key, submit_hash, template, template_version, parameters, tier, quality,
+            optimise_for, urgency, position, estimate, budget, reply_to, correlation_id, traceparent, delay, deadline)
 ON CONFLICT (client_id, submit_key) DO NOTHING
+RETURNING id
 
 -- name: find_submitted
 -- The executions that these submit keys of these clients stand for.

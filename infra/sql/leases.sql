@@ -38,20 +38,6 @@ FROM (
 ) AS gone
 WHERE s.execution_id = gone.execution_id AND s.step = gone.step AND s.shard = gone.shard
 
--- name: retries_due
--- Rows whose delay is over.
-SELECT execution_id, epoch, step, shard, attempt
-FROM step_executions
-WHERE status = 'waiting' AND next_attempt_at <= now()
-ORDER BY next_attempt_at
-LIMIT $1
-
--- name: seconds_to_next_retry
--- When the next delay is over.
-SELECT extract(epoch FROM min(next_attempt_at) - now())::double precision AS seconds
-FROM step_executions
-WHERE status = 'waiting'
-
 -- name: unpublished
 -- Tasks whose publish has been owed for longer than $1 seconds.
 SELECT execution_id, epoch, step, shard, attempt
@@ -68,12 +54,18 @@ WHERE status = 'ready'
 LIMIT $1
 
 -- name: lapsed
--- Tasks whose worker has not been heard of for a lease period of $1 seconds.
+-- Tasks whose worker has not been heard of for a lease period of $1 seconds. A task whose event was set aside, because
+-- it is of a version that its reader does not know, is not done again while the event waits or has just been requeued.
 SELECT s.execution_id, s.epoch, s.step, s.shard, s.attempt, s.worker
 FROM step_executions s
 LEFT JOIN worker_instances w ON w.id = s.worker
 WHERE s.status IN ('dispatched', 'running') AND s.worker IS NOT NULL
     AND greatest(w.last_seen, s.started_at, s.dispatched_at) < now() - make_interval(secs => $1)
+    AND NOT EXISTS (
+        SELECT FROM dead_letters d
+        WHERE d.execution_id = s.execution_id AND d.epoch = s.epoch AND d.step = s.step
+            AND coalesce(d.shard, 0) = s.shard AND d.attempt = s.attempt AND d.reason = 'unknown_version'
+            AND (d.status = 'open' OR d.resolved_at > now() - make_interval(secs => $1)))
 LIMIT $2
 
 -- name: overdue
@@ -100,14 +92,24 @@ WHERE s.status IN ('dispatched', 'running') AND cardinality(s.starts) >= $1 AND 
 LIMIT $3
 
 -- name: unheld
--- Published tasks that no worker has held for longer than $1 seconds, with the queue they were published to.
-SELECT s.execution_id, s.epoch, s.step, s.shard, s.attempt, s.stage, e.tier, s.published_at
-FROM step_executions s
-JOIN executions e ON e.id = s.execution_id
-WHERE s.status IN ('dispatched', 'running') AND s.worker IS NULL
-    AND s.published_at < now() - make_interval(secs => $1)
-ORDER BY s.published_at
-LIMIT $2
+-- Published tasks that no worker has held for longer than $1 seconds, the oldest $2 of each queue, with that queue; so
+-- that a queue in which many wait hides no other. Again without those whose event was set aside.
+SELECT execution_id, epoch, step, shard, attempt, stage, tier, published_at
+FROM (
+    SELECT s.execution_id, s.epoch, s.step, s.shard, s.attempt, s.stage, e.tier, s.published_at,
+           row_number() OVER (PARTITION BY s.stage, e.tier ORDER BY s.published_at) AS place
+    FROM step_executions s
+    JOIN executions e ON e.id = s.execution_id
+    WHERE s.status IN ('dispatched', 'running') AND s.worker IS NULL
+        AND s.published_at < now() - make_interval(secs => $1)
+        AND NOT EXISTS (
+            SELECT FROM dead_letters d
+            WHERE d.execution_id = s.execution_id AND d.epoch = s.epoch AND d.step = s.step
+                AND coalesce(d.shard, 0) = s.shard AND d.attempt = s.attempt AND d.reason = 'unknown_version'
+                AND (d.status = 'open' OR d.resolved_at > now() - make_interval(secs => $1)))
+) AS waiting
+WHERE place <= $2
+ORDER BY published_at
 
 -- name: database_time
 -- The one clock.

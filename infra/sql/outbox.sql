@@ -1,12 +1,15 @@
 -- name: insert_owed
 -- Publishes owed after the commit.
-INSERT INTO outbox (exchange, routing_key, message_type, body, correlation_id, traceparent, mandatory, execution_id)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::boolean[], $8::uuid[])
+INSERT INTO outbox (exchange, routing_key, message_type, body, correlation_id, traceparent, mandatory, execution_id,
+                    reply_to, headers)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::boolean[], $8::uuid[],
+                     $9::text[], $10::jsonb[])
 RETURNING id
 
 -- name: claim_owed
 -- Publishes that were owed for longer than $1 seconds, each to one coordinator at a time.
-SELECT id, exchange, routing_key, message_type, body, correlation_id, traceparent, mandatory, execution_id
+SELECT id, exchange, routing_key, message_type, body, correlation_id, traceparent, mandatory, execution_id, reply_to,
+       headers
 FROM outbox
 WHERE created_at < now() - make_interval(secs => $1)
 ORDER BY id

@@ -1,6 +1,6 @@
 -- name: load_template
 -- One version of a template, or its newest active one where no version is named.
-SELECT name, version, title, description, tiers, parameters
+SELECT name, version, title, description, tiers, parameters, on_budget
 FROM pipeline_templates
 WHERE name = $1 AND (version = $2 OR ($2::integer IS NULL AND active))
 ORDER BY version DESC
@@ -23,8 +23,8 @@ SELECT max(version)::integer AS version FROM pipeline_templates WHERE name = $1
 
 -- name: insert_template
 -- A new version of a template.
-INSERT INTO pipeline_templates (name, version, title, description, tiers, parameters)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO pipeline_templates (name, version, title, description, tiers, parameters, on_budget)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 
 -- name: insert_template_step
 -- A step of a new version of a template.

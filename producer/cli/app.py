@@ -42,9 +42,14 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType({
     "templates": Entry("templates", "Apply, list, show, export, validate and compare templates."),
     "submit": Entry("jobs", "Submit a job."),
     "watch": Entry("jobs", "Watch an execution until it ends."),
-    "executions": Entry("executions", "List, show and cancel executions."),
+    "executions": Entry("executions", "List, show, cancel, pause and repeat executions."),
     "deliverables": Entry("deliverables", "Get what an execution has made."),
-    "clients": Entry("clients", "Add and list clients."),
+    "dead": Entry("dead", "List, show, requeue, discard and export dead letters."),
+    "queues": Entry("queues", "Show depth, age, consumers and unacknowledged messages of every queue."),
+    "clients": Entry("clients", "Add, list and pause clients."),
+    "stages": Entry("steering", "Pause and resume stages."),
+    "schedules": Entry("schedules", "Submit a job again and again by the clock."),
+    "budgets": Entry("budgets", "Show and set what clients and executions may spend."),
 })  # fmt: skip
 
 

@@ -7,16 +7,17 @@ import typer
 from contracts.errors import FactoryError
 from contracts.tiers import Tier
 from infra import database, jobs, views
-from producer.cli import output, session
+from producer.cli import output, session, steering
 
 UNIQUE_VIOLATION = "23505"
 
 
 def register(app: typer.Typer, name: str) -> None:
     """Adds the commands."""
-    group = typer.Typer(help="Add and list clients.", no_args_is_help=True)
+    group = typer.Typer(help="Add, list and pause clients.", no_args_is_help=True)
     group.command("list")(listing)
     group.command()(add)
+    steering.register_clients(group)
     app.add_typer(group, name=name)
 
 

@@ -9,13 +9,14 @@ from uuid import UUID
 import rich.text
 import typer
 
-from contracts import messages
 from contracts.errors import FactoryError
 from contracts.states import EXECUTION_OVER, ExecutionStatus
+from contracts.steering import CancelExecution
 from infra import views
 from infra.settings import Settings
 from producer import steering, watching
-from producer.cli import output, session, tree
+from producer.cli import budgets, output, session, tree
+from producer.cli import steering as commands
 
 Id = Annotated[UUID, typer.Argument(help="The execution's id.")]
 
@@ -24,10 +25,12 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def register(app: typer.Typer, name: str) -> None:
     """Adds the commands."""
-    group = typer.Typer(help="List, show and cancel executions.", no_args_is_help=True)
+    group = typer.Typer(help="List, show, cancel, pause and repeat executions.", no_args_is_help=True)
     group.command("list")(listing)
     group.command()(show)
     group.command()(cancel)
+    commands.register_executions(group)
+    group.command("budget")(budgets.set_execution)
     app.add_typer(group, name=name)
 
 
@@ -158,7 +161,7 @@ async def _cancel(configured: Settings, execution_id: UUID, note: str) -> views.
         progress = await watching.look(connection, execution_id)
         if progress.over:
             raise FactoryError(f"execution {execution_id} is {progress.execution.status} already")
-        command = messages.CancelExecution(client=progress.execution.client, execution_id=execution_id, note=note)
+        command = CancelExecution(client=progress.execution.client, execution_id=execution_id, note=note)
         await steering.cancel(configured.amqp_url, command, progress.execution.tier)
         try:
             async with asyncio.timeout(steering.SECONDS):

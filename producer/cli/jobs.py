@@ -15,7 +15,7 @@ from contracts.tiers import OptimiseFor, Quality
 from infra import documents, identifiers, jobs
 from infra.settings import Settings
 from producer import client, definitions, values, watching
-from producer.cli import live, output, session
+from producer.cli import durations, live, output, session
 
 GOOD = frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.PARTIAL})
 UPLOADS = "parameters"
@@ -39,6 +39,8 @@ class Order:
     optimise_for: OptimiseFor
     urgency: int
     budget: float | None
+    delay: float
+    deadline: float | None
 
 
 def submit(
@@ -51,6 +53,8 @@ def submit(
     optimise_for: Annotated[OptimiseFor, typer.Option(help="What to prefer.")] = OptimiseFor.BALANCE,
     urgency: Annotated[int, typer.Option(min=0, max=9, help="Orders the client's own jobs.")] = 5,
     budget: Annotated[float | None, typer.Option(min=0, help="In US dollars.")] = None,
+    delay: Annotated[str, typer.Option(help="Begin no sooner than in 30m, 12h, 2d.")] = "0s",
+    deadline: Annotated[str | None, typer.Option(help="End with what there is in 30m, 12h, 2d.")] = None,
     watch_it: Annotated[bool, typer.Option("--watch", help="Show its progress until it ends.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when it has ended.")] = False,
     json: output.Json = False,
@@ -61,7 +65,8 @@ def submit(
     factory submit rss_intelligence -c acme --params-file job.yaml --key 2024-05 --wait --json
     """
     order = Order(
-        template, for_client, parameter or [], params_file, key, quality, optimise_for, urgency, budget
+        template, for_client, parameter or [], params_file, key, quality, optimise_for, urgency, budget,
+        durations.parse(delay, "--delay"), None if deadline is None else durations.parse(deadline, "--deadline")
     )  # fmt: skip
     configured = session.known()
     accepted = session.run(_submit(configured, order))
@@ -99,6 +104,8 @@ async def _submit(configured: Settings, order: Order) -> messages.JobAccepted:
         optimise_for=order.optimise_for,
         urgency=order.urgency,
         budget=None if order.budget is None else round(order.budget * 1_000_000),
+        delay=order.delay,
+        deadline=order.deadline,
     )
     async with client.connect(configured.amqp_url, name="factory submit") as connected:
         return await connected.submit(job, tier=known.tier)

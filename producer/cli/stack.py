@@ -10,8 +10,9 @@ import typer
 
 from contracts.errors import FactoryError
 from contracts.states import ExecutionStatus
-from infra import dead_letters, settings, views
+from infra import dead_letters, repairs, settings, views
 from infra.local import control, plan, record
+from infra.repairs import Repair
 from infra.settings import Settings
 from producer import installation
 from producer.cli import output, session
@@ -96,6 +97,7 @@ class Work:
     executions: dict[ExecutionStatus, int]
     workers: list[views.Worker]
     dead_letters: int
+    repairs: list[Repair]
 
 
 async def _work(configured: Settings) -> Work:
@@ -104,6 +106,7 @@ async def _work(configured: Settings) -> Work:
             await views.counts(connection),
             await views.workers(connection, WORKER_SECONDS),
             await dead_letters.count_open(connection),
+            await repairs.listing(connection),
         )
 
 
@@ -111,6 +114,9 @@ def _told(work: Work) -> None:
     counted = [f"{number} {word}" for word, number in sorted(work.executions.items())]
     output.say(f"executions of the last day: {', '.join(counted) or 'none'}")
     output.say(f"dead letters open: {work.dead_letters}")
+    for repair in work.repairs:
+        last = f"the last {output.when(repair.last_at)}: {repair.detail}"
+        output.say(f"repairs of a {repair.kind}: {repair.number}, {last}")
     output.say(f"workers alive: {len(work.workers)}")
     for worker in work.workers:
         output.say(f"  {worker.id}  {worker.in_flight} of {worker.capacity}  {', '.join(worker.stages)}")

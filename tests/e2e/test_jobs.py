@@ -6,7 +6,7 @@ import re
 import uuid
 from urllib.parse import urlsplit
 
-from contracts import encoding, messages
+from contracts import encoding, messages, steering
 from contracts.tiers import Tier
 from infra import management
 from tests.factories import Client, Factory, eventually
@@ -183,10 +183,10 @@ async def test_a_cancellation_for_another_client_is_refused(factory: Factory) ->
     async with factory.connect() as client:
         await client.submit("plain", parameters={"topic": "tin"})
         (accepted,) = await client.answered(messages.JobAccepted)
-        theft = messages.CancelExecution(client="other", execution_id=accepted.execution_id)
+        theft = steering.CancelExecution(client="other", execution_id=accepted.execution_id)
         await client.publish(encoding.encode(theft), type_name="CancelExecution")
         assert (await _rejected(client)).reason == "unknown_execution"
-        nothing = messages.CancelExecution(client="acme", execution_id=uuid.uuid4())
+        nothing = steering.CancelExecution(client="acme", execution_id=uuid.uuid4())
         await client.publish(encoding.encode(nothing), type_name="CancelExecution")
         assert len(await client.answered(messages.JobRejected, 2)) == 2
     assert "cancelled" not in await factory.statuses()

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from contracts import encoding, messages
+from contracts import encoding, messages, steering
 from contracts.tiers import Tier
 from tests.factories import Factory, eventually, terminate
 
@@ -149,7 +149,7 @@ async def test_a_cancelled_execution_stops_its_running_work(factory: Factory) ->
             return bool(rows)
 
         await eventually(running, "the step has told its progress")
-        cancel = messages.CancelExecution(client="acme", execution_id=accepted.execution_id, note="changed my mind")
+        cancel = steering.CancelExecution(client="acme", execution_id=accepted.execution_id, note="changed my mind")
         await client.publish(encoding.encode(cancel), type_name="CancelExecution")
         (finished,) = await client.answered(messages.ExecutionFinished)
     assert (finished.status, finished.explanation) == ("cancelled", "changed my mind")

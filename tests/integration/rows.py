@@ -4,7 +4,7 @@ import dataclasses
 import uuid
 from typing import Any
 
-from consumers.coordinator import engine
+from consumers.coordinator import tools
 from consumers.coordinator.library import Library
 from consumers.coordinator.transitions import State
 from contracts import messages, templates
@@ -75,7 +75,7 @@ async def load(connection: database.Connection, *rows: StepExecution) -> list[St
 
 
 def state(tables: Factory) -> State:
-    return State(tables.pool, Library(), engine.Tools(evaluate=expressions.value, random=lambda: 0.5))
+    return State(tables.pool, Library(), tools.Tools(evaluate=expressions.value, random=lambda: 0.5))
 
 
 async def age(connection: database.Connection, seconds: float) -> None:

@@ -3,8 +3,6 @@
 import asyncio
 import dataclasses
 
-import pytest
-
 from consumers.coordinator import facts, transitions
 from contracts.executions import StepExecution
 from contracts.messages import TaskKey, WorkerHeartbeat
@@ -177,17 +175,42 @@ async def test_a_task_whose_confirmation_was_never_noted_is_missed_if_its_worker
         assert [u.key for u in await leases.unheld(connection, 60.0, 10)] == [begun.key]
 
 
-async def test_delays_are_over_in_their_order(tables: Factory) -> None:
-    ids = await submit(tables, 3)
-    rows = [row(i, status=StepStatus.WAITING, wait=w) for i, w in zip(ids, (30.0, 10.0, 90.0), strict=True)]
+async def test_a_queue_in_which_many_wait_hides_no_lost_task_of_another(tables: Factory) -> None:
+    ids = await submit(tables, 4)
+    rows = [row(i, status=StepStatus.DISPATCHED, stage=s) for i, s in zip(ids, ("x", "x", "x", "y"), strict=True)]
     async with tables.pool.acquire() as connection:
-        assert await leases.seconds_to_next_retry(connection) is None
-        await store(connection, *rows)
-        assert await leases.seconds_to_next_retry(connection) == pytest.approx(10.0, abs=5)
-        assert await leases.retries_due(connection, 10) == []
-        await age(connection, 40.0)
-        assert await leases.retries_due(connection, 10) == [rows[1].key, rows[0].key]
-        assert await leases.retries_due(connection, 1) == [rows[1].key]
+        for each in rows:
+            await store(connection, each, published=True)
+            await age(connection, 100.0)
+        found = await leases.unheld(connection, 60.0, 2)
+    assert [u.key for u in found] == [rows[0].key, rows[1].key, rows[3].key]
+
+
+async def test_a_task_whose_event_was_set_aside_for_its_version_is_neither_lost_nor_lapsed(tables: Factory) -> None:
+    ids = await submit(tables, 2)
+    lost, lapsed = row(ids[0], status=StepStatus.DISPATCHED), row(ids[1], status=StepStatus.DISPATCHED)
+    async with tables.pool.acquire() as connection:
+        await store(connection, lost, lapsed, published=True)
+        await leases.record(connection, beat(1, lapsed.key))
+        await age(connection, 100.0)
+
+        async def found() -> set[TaskKey]:
+            unheld = {item.key for item in await leases.unheld(connection, 60.0, 10)}
+            return unheld | {key for key, _ in await leases.lapsed(connection, LEASE, 10)}
+
+        assert await found() == {lost.key, lapsed.key}
+        for number, each in enumerate((lost, lapsed)):
+            await connection.execute(
+                """INSERT INTO dead_letters (kind, fingerprint, reason, explanation, execution_id, epoch, step, shard,
+                                             attempt)
+                   VALUES ('message', $1, 'unknown_version', '', $2, $3, $4, $5, $6)""",
+                *(str(number), *each.key),
+            )
+        assert await found() == set()
+        await connection.execute("UPDATE dead_letters SET status = 'requeued', resolved_at = now()")
+        assert await found() == set(), "what was requeued is on its way"
+        await connection.execute("UPDATE dead_letters SET resolved_at = now() - interval '2 minutes'")
+        assert await found() == {lost.key, lapsed.key}
 
 
 async def test_instances_are_forgotten_when_nothing_refers_to_them(tables: Factory) -> None:

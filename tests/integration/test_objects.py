@@ -139,8 +139,9 @@ async def test_a_missing_object_is_gone(store: objects.Objects) -> None:
     await store.delete(ref)
     await store.delete(ref)
     assert not await store.exists(ref)
-    with pytest.raises(errors.InputGoneError, match="not in the store"):
+    with pytest.raises(errors.InputGoneError, match="not in the store") as raised:
         await store.get(ref)
+    assert raised.value.details == {"uri": ref.uri}, "which step can make it again is told by the address"
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -164,8 +165,9 @@ async def test_a_damaged_object_is_refused(
     with raw.get_object(stores.BUCKET, key(ref)) as response:
         body = DAMAGES[damage](response.read())
     raw.put_object(stores.BUCKET, key(ref), io.BytesIO(body), len(body))
-    with pytest.raises(errors.InputGoneError):
+    with pytest.raises(errors.InputGoneError) as raised:
         await store.get(ref)
+    assert raised.value.details == {"uri": ref.uri}
 
 
 @pytest.mark.parametrize("lie", [{"sha256": "0" * 64}, {"size": 5}, {"size": 10**6}, {"encoding": None}], ids=str)

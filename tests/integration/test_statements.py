@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from infra import outbox, statements, views
+from infra import budgets, outbox, statements, views
 from tests.factories import Factory
 
 INFRA = Path(__file__).parents[2] / "infra"
@@ -109,6 +109,10 @@ async def test_rows_that_become_records_as_they_are_have_their_fields(factory: F
         ("views", "timeline"): views.Fact,
         ("views", "live_workers"): views.Worker,
         ("views", "clients"): views.Client,
+        ("budgets", "execution_account"): budgets.ExecutionAccount,
+        ("budgets", "client_account"): budgets.ClientAccount,
+        ("budgets", "client_months"): budgets.Month,
+        ("budgets", "entries"): budgets.Entry,
     }
     async with factory.pool.acquire() as connection:
         for (topic, name), record in records.items():

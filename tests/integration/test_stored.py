@@ -37,6 +37,7 @@ FULL: dict[str, Any] = {
     "title": "A title",
     "description": "Says 'it'",
     "tiers": ["basic", "premium"],
+    "on_budget": "degrade",
     "parameters": [
         {"name": "topic", "type": "string", "required": True, "pattern": "[a-z]+", "editable_by": ["premium"]},
         {"name": "many", "type": "list", "default": [[1, 2], []], "choices": [[[1, 2], []], [3]]},

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import pathlib
-from typing import Any
+from typing import Any, cast
 
 from contracts import stages
 from contracts.errors import ErrorClass, PermanentError, TransientError
@@ -17,10 +17,13 @@ class Given(Model):
     seconds: float = 0.0
     records: int = 0
     size: int = 0
+    fewer: int = 0
+    slow_below_attempt: int = 0
     fail: ErrorClass | None = None
     fail_below_attempt: int = 0
     fail_shards: tuple[int, ...] = ()
     die: bool = False
+    junk: bool = False
     upstream: Any = None
     record: Any = None
     note: str = ""
@@ -51,7 +54,7 @@ async def run(ctx: stages.StageContext, task: Given) -> Made:
         _note(task.log, f"{key.execution_id} {key.epoch} {key.step} {key.shard} {key.attempt} {os.getpid()}\n")
     if task.die:
         os._exit(9)
-    if task.seconds:
+    if task.seconds and (key.attempt < task.slow_below_attempt or not task.slow_below_attempt):
         await ctx.progress(0.5, "half")
         await asyncio.sleep(task.seconds)
     early = key.attempt < task.fail_below_attempt or not task.fail_below_attempt
@@ -59,8 +62,12 @@ async def run(ctx: stages.StageContext, task: Given) -> Made:
     if task.fail is not None and early and chosen:
         kind = TransientError if task.fail is ErrorClass.TRANSIENT else PermanentError
         raise kind(f"told to fail as {task.fail}", {"shard": str(key.shard)})
+    if task.junk:
+        junk: Any = {"records": "none"}
+        return cast(Made, junk)
+    records = task.records - task.fewer * (key.attempt > 1)
     filler = "x" * task.size
     seen = len(task.upstream["outputs"]) if isinstance(task.upstream, dict) and "outputs" in task.upstream else 0
     return Made(
-        records=tuple({"index": i, "filler": filler} for i in range(task.records)), seen=seen, attempt=key.attempt
+        records=tuple({"index": i, "filler": filler} for i in range(records)), seen=seen, attempt=key.attempt
     )

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from consumers.coordinator import effects, engine, facts, offers, writing
+from consumers.coordinator import effects, engine, facts, offers, tools, transitions, writing
 from consumers.coordinator.snapshot import Place, Snapshot
 from contracts import messages, refs, templates
 from contracts.errors import ErrorClass
@@ -71,18 +71,20 @@ class Play:
         }
         self.execution = Execution(**(values | fields))
         self.rows: dict[Place, StepExecution] = {}
-        self.tools = engine.Tools(evaluate=expressions.value, random=lambda: 0.5)
+        self.tools = tools.Tools(evaluate=expressions.value, random=lambda: 0.5)
         self.change = effects.Change(self.snapshot())
         self.effects: list[effects.Effect] = []
         self.offered: list[StageTask] = []
-        self.effective: Counter[Place] = Counter()
+        self.effective: Counter[tuple[str, int, int]] = Counter()
 
     # --- What stands ---------------------------------------------------------------------------------------------
 
-    def snapshot(self, *places: Place) -> Snapshot:
+    def snapshot(self, *places: Place, whole: bool = False) -> Snapshot:
         """The execution as the coordinator loads it: every step, the shards that are named, and their steps' counts."""
         rows = {place: row for place, row in self.rows.items() if not place[1] or place in places}
         counts = {name: self.counts(name) for name, shard in places if shard and (name, shard) in self.rows}
+        if whole:
+            counts |= {n: self.counts(n) for (n, shard), r in self.rows.items() if not shard and r.shards is not None}
         return Snapshot(self.execution, self.template, rows, counts)
 
     def counts(self, name: str) -> dict[StepStatus, int]:
@@ -126,19 +128,17 @@ class Play:
 
     def tell(self, *told: facts.Fact) -> list[str]:
         """Applies facts as one batch and commits; returns the reasons of those that did not count."""
-        places: list[Place] = [
-            (f.key.step, f.key.shard) for f in told if not isinstance(f, facts.Started | facts.Cancelled)
-        ]
+        places: list[Place] = [(f.key.step, f.key.shard) for f in told if not isinstance(f, facts.ExecutionFact)]
         if not self.rows and self.execution.status is ExecutionStatus.QUEUED:
             fresh = engine.initial_rows(self.snapshot()) if any(isinstance(f, facts.Started) for f in told) else []
             self.rows = {(row.step, row.shard): row for row in fresh}
-        before = self.snapshot(*places)
+        before = self.snapshot(*places, whole=any(transitions.opens_shards(fact) for fact in told))
         self.change = effects.Change(before)
         for fact in told:
             change = engine.apply(self.change.snapshot, fact, self.tools)
             check_transition(self.change.snapshot, change)
             if isinstance(fact, messages.StageCompleted) and not ignored(change):
-                self.effective[fact.step, fact.shard] += 1
+                self.effective[fact.step, fact.shard, fact.epoch] += 1
             self.change = effects.Change(change.snapshot, self.change.effects + change.effects)
         self._commit(before)
         return [effect.reason for effect in self.change.effects if isinstance(effect, effects.Ignored)]
@@ -153,7 +153,9 @@ class Play:
             if isinstance(effect, effects.OpenShards):
                 self._open(effect.parent)
             elif isinstance(effect, effects.CancelShards):
-                self._cancel(effect.step)
+                self._cancel(effect.step, effect.epoch)
+            elif isinstance(effect, effects.KeepShards):
+                self._keep(effect.parent, effect.old_epoch)
         for effect in self.change.effects:
             if isinstance(effect, effects.ReleaseShards) and after.step(effect.step).status is StepStatus.RUNNING:
                 tasks += self._release(after, effect)
@@ -174,17 +176,30 @@ class Play:
                 status=StepStatus.PENDING,
                 stage=parent.stage,
             )
-            assert (parent.step, shard) not in self.rows, "shards are opened once"
-            self.rows[parent.step, shard] = fresh
+            old = self.rows.get((parent.step, shard))
+            assert old is None or old.epoch < parent.epoch, "shards are opened once in an epoch"
+            self.rows[parent.step, shard] = (
+                fresh if old is None else dataclasses.replace(fresh, attempt=old.attempt + 1)
+            )
 
-    def _cancel(self, name: str) -> None:
+    def _keep(self, parent: StepExecution, old_epoch: int) -> None:
         for place, row in self.rows.items():
-            if place[0] == name and place[1] and row.status not in STEP_OVER:
+            if place[0] == parent.step and place[1] and row.epoch == old_epoch:
+                kept = dataclasses.replace(row, epoch=parent.epoch)
+                undone = dataclasses.replace(parent, shard=row.shard, attempt=row.attempt + 1, shards=None, summary={})
+                undone = dataclasses.replace(undone, status=StepStatus.PENDING, retries=0, fallback=0, starts=())
+                self.rows[place] = kept if row.status is StepStatus.COMPLETED else undone
+
+    def _cancel(self, name: str, epoch: int) -> None:
+        for place, row in self.rows.items():
+            if place[0] == name and place[1] and row.epoch == epoch and row.status not in STEP_OVER:
                 self.rows[place] = dataclasses.replace(row, status=StepStatus.CANCELLED)
 
     def _release(self, after: Snapshot, effect: effects.ReleaseShards) -> list[StageTask]:
         pending = sorted(
-            p for p, r in self.rows.items() if p[0] == effect.step and p[1] and r.status is StepStatus.PENDING
+            p
+            for p, r in self.rows.items()
+            if p[0] == effect.step and p[1] and r.status is StepStatus.PENDING and r.epoch == after.step(p[0]).epoch
         )
         assert len(pending) >= effect.number, "no more shards are released than are pending"
         for place in pending[: effect.number]:
@@ -202,7 +217,7 @@ class Play:
 
     def _check_counts(self, after: Snapshot) -> None:
         for name, counts in after.counts.items():
-            assert {s: n for s, n in counts.items() if n} == self.counts(name), (
+            assert {s: n for s, n in counts.items() if n} == self.counts(name) or self.row(name).shards is None, (
                 f"the shards of {name} are counted right"
             )
 
@@ -265,6 +280,9 @@ def check_transition(before: Snapshot, change: effects.Change) -> None:
     if ignored(change):
         assert len(change.effects) == 1, "what does not count has no other effect"
         assert after == before, "what does not count changes nothing"
+    if after.execution.epoch > before.execution.epoch:
+        check_reopening(before, after)
+        return
     if before.execution.status in EXECUTION_OVER:
         assert after.execution == before.execution, "the end is final"
     for place, old in before.rows.items():
@@ -277,6 +295,21 @@ def check_transition(before: Snapshot, change: effects.Change) -> None:
             assert new.status.value in EDGES[old.status.value], f"{place}: {old.status} to {new.status}"
     if after.execution.status in EXECUTION_OVER:
         assert all(row.status in STEP_OVER for row in after.rows.values()), "what is over has no open rows"
+
+
+def check_reopening(before: Snapshot, after: Snapshot) -> None:
+    """What must hold of every transition that raises the epoch."""
+    assert after.execution.epoch == before.execution.epoch + 1, "the epoch rises by one"
+    for place, old in before.rows.items():
+        new = after.rows[place]
+        if new.epoch != old.epoch:
+            assert new.epoch == after.execution.epoch, "what is reopened belongs to the new epoch"
+            begun = old.status is not StepStatus.PENDING
+            assert new.attempt == old.attempt + begun, "attempts never restart"
+        elif old.status in STEP_OVER:
+            assert new == old, f"{place} was not reopened and stays what it is"
+        elif place[1] and new.epoch < after.rows[place[0], 0].epoch:
+            assert new.status is StepStatus.CANCELLED, "shards that are left behind are wanted no more"
 
 
 def inline(records: int = 0, size: int = 10) -> DataRef:

@@ -16,6 +16,8 @@ LEAVES = {
     "executions": ["executions", "list"],
     "deliverables": ["deliverables", "get"],
     "clients": ["clients", "add"],
+    "schedules": ["schedules", "add"],
+    "budgets": ["budgets", "set"],
 }
 
 
@@ -49,6 +51,9 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
         (["executions", "list", "--since", "yesterday"], "12h"),
         (["submit", "x"], "--client"),
         (["templates", "diff", "x", "1"], "two versions"),
+        (["budgets", "set", "acme", "much"], "'much' is no amount; give US dollars"),
+        (["executions", "budget", "0190c3f2-0000-7000-8000-000000000000", "-1"], "No such option"),
+        (["executions", "budget", "0190c3f2-0000-7000-8000-000000000000", "inf"], "or 'none'"),
     ],
 )
 def test_a_wrong_command_ends_with_2_and_says_what_is_wrong(

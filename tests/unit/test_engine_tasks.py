@@ -23,6 +23,20 @@ def test_a_task_names_its_attempt_its_stage_and_for_whom_it_is() -> None:
     assert (context.template, context.template_version, context.budget_left) == ("played", 1, 700)
 
 
+@pytest.mark.parametrize(
+    ("money", "left"),
+    [
+        ({}, None),
+        ({"budget": 700, "used": 300}, 400),
+        ({"budget": 700, "used": 300, "month_left": 150}, 150),
+        ({"month_left": 0}, 0),
+        ({"budget": 700, "used": 900, "month_left": 150}, 0),
+    ],
+)
+def test_a_task_says_how_much_money_is_left(money: dict[str, Any], left: int | None) -> None:
+    assert Play(step("a"), **money).start().task("a").context.budget_left == left
+
+
 def test_parameters_are_mapped_and_null_leaves_a_field_at_its_default() -> None:
     parameters = {
         "topic": "parameters.topic",

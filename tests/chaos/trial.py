@@ -1,0 +1,317 @@
+"""One row at work: a factory of its own behind proxies, its crew, its load, and the clock of its fault."""
+
+import asyncio
+import collections
+import contextlib
+import dataclasses
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from contracts import messages, registry, topology
+from infra import broker, database, jobs
+from infra.delivery import BrokerError
+from infra.settings import Settings
+from tests import factories, proxy
+from tests.chaos import crew, history, load, servers
+
+RATE = 4.0
+"""Jobs a second: a load that one coordinator and two workers carry with half of two cores."""
+
+MOST, MOST_QUICK = 12, 6
+"""Times its size is as many jobs as a row submits, however long its fault takes."""
+
+LEASE = {"FACTORY_LEASE_SECONDS": "6", "FACTORY_HEARTBEAT_SECONDS": "1", "FACTORY_SWEEP_SECONDS": "0.5"}
+VARIABLES = {
+    servers.RABBITMQ: ("FACTORY_AMQP_URL",),
+    servers.POSTGRES: ("FACTORY_DATABASE_URL", "FACTORY_WORKER_DATABASE_URL"),
+    servers.S3: ("FACTORY_S3_ENDPOINT",),
+}
+IDLE_SECONDS = 90.0
+"""Nothing completes for so long, and what is not over by then is stuck; far longer than a lease of this suite."""
+
+PATIENCE = 3600.0
+
+PROGRESS = """
+SELECT (SELECT count(*) FROM executions WHERE status IN ('completed', 'partial', 'failed', 'cancelled')) AS over,
+       (SELECT count(*) FROM outbox) AS owed,
+       (SELECT count(*) FROM step_executions WHERE status IN ('ready', 'dispatched', 'running', 'waiting')) AS live,
+       (SELECT count(*) FROM chaos_history WHERE status = 'completed') AS completed
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """Where rows run: the servers' settings, the servers themselves where a row may touch them, and a folder."""
+
+    settings: Settings
+    servers: servers.Servers | None
+    folder: Path
+
+
+class Trial:
+    """What a row's function works with. ``chance`` is seeded: the same seed injects the same faults.
+
+    ``cleanup`` is closed when everything else of the trial is gone.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        seed: int,
+        size: int,
+        factory: factories.Factory,
+        members: crew.Crew,
+        proxies: Mapping[str, proxy.Proxy],
+        cleanup: contextlib.AsyncExitStack,
+        *,
+        quick: bool,
+    ) -> None:
+        self._world = world
+        self.seed = seed
+        self.cleanup = cleanup
+        self.chance = random.Random(seed)
+        # Apart, because how many jobs come is a matter of time, and must not change which faults come.
+        self._arrivals = random.Random(seed + 1)
+        self.size = size
+        self.most = size * (MOST_QUICK if quick else MOST)
+        self.factory = factory
+        self.crew = members
+        self.proxies = proxies
+        self.ledger = factory.folder / "submitted.jsonl"
+        self.expected_dead: collections.Counter[str] = collections.Counter()
+        self.injected: list[str] = []
+        self.notes: list[str] = []
+        self.began = time.time()
+        self.broken: float | None = None
+        self.healed: float | None = None
+        self.loads: list[load.Load] = []
+
+    @property
+    def servers(self) -> servers.Servers:
+        """The servers, for rows that kill or freeze them."""
+        assert self._world.servers is not None, "this row needs servers of its own"
+        return self._world.servers
+
+    def inject(self, what: str) -> None:
+        """Says which fault begins now."""
+        self.injected.append(what)
+        if self.broken is None:
+            self.broken = time.time()
+
+    def failpoint(self, spec: str) -> dict[str, str]:
+        """The environment that arms a failpoint."""
+        self.injected.append(spec)
+        return {"FACTORY_FAILPOINT": spec}
+
+    async def poison(self, exchange: str, key: str, body: bytes) -> None:
+        """Publishes a message that nobody can read, again and again until the broker has confirmed it."""
+
+        async def published() -> bool:
+            try:
+                async with broker.connect(self.factory.settings.amqp_url, name="poison") as connection:
+                    publisher = await connection.publisher()
+                    await publisher.publish(exchange, key, "Nonsense", body, headers={"copy": 1})
+            except BrokerError:
+                return False
+            return True
+
+        await factories.eventually(published, "the poison is in its queue")
+        self.expected_dead["message:unknown_type"] += 1
+
+    def heal(self) -> None:
+        """Says that the fault is over now; recovery is counted from here."""
+        self.healed = time.time()
+
+    def claim(self, true: bool, what: str) -> None:
+        """Something that must hold in this row beyond the invariants of all."""
+        if not true:
+            self.notes.append(what)
+
+    async def staff(self, coordinators: int = 1, workers: int = 2) -> None:
+        """Starts processes that nothing is wrong with."""
+        for _ in range(coordinators):
+            self.crew.coordinator()
+        for _ in range(workers):
+            self.crew.worker()
+
+    @contextlib.asynccontextmanager
+    async def load(
+        self,
+        template: str = "chain",
+        rate: float = RATE,
+        least: int | None = None,
+        most: int | None = None,
+        **fields: messages.Json,
+    ) -> AsyncIterator[load.Load]:
+        """Jobs keep coming while this is entered, and at least the row's size of them."""
+        made = load.Load(self.factory.environment["FACTORY_AMQP_URL"], self.ledger, self._arrivals)
+        self.loads.append(made)
+        running = asyncio.create_task(
+            made.run(
+                rate,
+                self.size if least is None else least,
+                lambda: template,
+                most=self.most if most is None else most,
+                **fields,
+            )
+        )
+        try:
+            yield made
+        except BaseException:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            raise
+        made.stop()
+        await running
+
+    async def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Rows of the database, asked for again while it is away."""
+        found: list[asyncpg.Record] = []
+
+        async def asked() -> bool:
+            try:
+                found[:] = await self.factory.fetch(query, *arguments)
+            except (*database.UNAVAILABLE, database.Failure):
+                return False
+            return True
+
+        await factories.eventually(asked, "the database answers")
+        return found
+
+    async def completed(self, number: int, seconds: float = factories.PATIENCE) -> None:
+        """Returns when so many tasks have completed since the row began."""
+
+        async def enough() -> bool:
+            (row,) = await self.fetch(
+                "SELECT count(*) AS n FROM chaos_history WHERE step IS NOT NULL AND status = 'completed'"
+            )
+            return int(row["n"]) >= number
+
+        await factories.eventually(enough, f"{number} tasks have completed", seconds)
+
+    async def progress(self, more: int = 1, seconds: float = factories.PATIENCE) -> None:
+        """Returns when so many more tasks have completed than by now."""
+        (row,) = await self.fetch(
+            "SELECT count(*) AS n FROM chaos_history WHERE step IS NOT NULL AND status = 'completed'"
+        )
+        await self.completed(int(row["n"]) + more, seconds)
+
+    async def dispatched(self, number: int) -> None:
+        """Returns when so many tasks wait for a worker."""
+
+        async def enough() -> bool:
+            query = "SELECT count(*) AS n FROM step_executions WHERE status = 'dispatched' AND published_at IS NOT NULL"
+            return int((await self.fetch(query))[0]["n"]) >= number
+
+        await factories.eventually(enough, f"{number} tasks wait for a worker")
+
+    async def stalled(self) -> None:
+        """Returns when nothing has completed for two seconds."""
+
+        async def silent() -> bool:
+            query = "SELECT coalesce(max(at) < now() - interval '2 seconds', true) AS silent FROM chaos_history "
+            rows = await self.fetch(query + "WHERE step IS NOT NULL AND status = 'completed'")
+            return bool(rows[0]["silent"])
+
+        await factories.eventually(silent, "nothing completes any more")
+
+    async def dead(self, number: int, seconds: float = factories.PATIENCE) -> None:
+        """Returns when there are so many dead letters."""
+
+        async def enough() -> bool:
+            return len(await self.fetch("SELECT 1 FROM dead_letters")) >= number
+
+        await factories.eventually(enough, f"{number} dead letters", seconds)
+
+    async def running(self, step: str, seconds: float = factories.PATIENCE) -> None:
+        """Returns when a worker is at a task of this step."""
+
+        async def at_work() -> bool:
+            query = "SELECT 1 FROM step_executions WHERE step = $1 AND status = 'running' AND worker IS NOT NULL"
+            return bool(await self.fetch(f"{query} LIMIT 1", step))
+
+        await factories.eventually(at_work, f"somebody does '{step}'", seconds)
+
+    async def died(self, member: crew.Member, seconds: float = factories.PATIENCE) -> None:
+        """Returns when a member has died for the first time; its next life mends what was broken."""
+        async with asyncio.timeout(seconds):
+            await member.died.wait()
+        self.heal()
+
+    async def until(self, condition: Callable[[], Awaitable[Any]], what: str, seconds: float = 60.0) -> Any:
+        """The first true value of a condition."""
+        return await factories.eventually(condition, what, seconds)
+
+    async def drain(self, idle: float = IDLE_SECONDS) -> None:
+        """Returns when everything is over, or nothing has completed for so long; the checker says what is stuck."""
+        jobs_submitted = len(history.ledger(self.ledger))
+        done, since = -1, time.monotonic()
+
+        async def quiet() -> bool:
+            nonlocal done, since
+            (row,) = await self.fetch(PROGRESS)
+            if row["completed"] > done:
+                done, since = row["completed"], time.monotonic()
+            over = row["over"] >= jobs_submitted and not row["owed"] and not row["live"]
+            return (over and not await self.backlog()) or time.monotonic() - since > idle
+
+        await factories.eventually(quiet, "everything is over", PATIENCE)
+
+    async def backlog(self) -> dict[str, int]:
+        """Queues that still hold messages; what no process holds any more counts, so ask when none runs."""
+        found: dict[str, int] = {}
+        try:
+            async with broker.connect(self.factory.settings.amqp_url, name="checker") as connection:
+                for queue in topology.queues(registry.specs()):
+                    if queue.kind == "quorum":
+                        waiting, _ = await connection.inspect(queue.name)
+                        if waiting:
+                            found[queue.name] = waiting
+        except BrokerError as error:
+            return {f"the broker does not answer: {error}": 1}
+        return found
+
+
+async def prepare(factory: factories.Factory) -> None:
+    """What every row needs: clients, the chain of five steps, and a database that writes its history."""
+    async with factory.pool.acquire() as connection:
+        await connection.execute(history.INSTALL)
+        for name, tier in load.CLIENTS.items():
+            await jobs.save_client(connection, name, name.title(), tier, None)
+    await factory.template("chain", load.CHAIN)
+
+
+@contextlib.asynccontextmanager
+async def begin(world: World, seed: int, size: int, *, quick: bool) -> AsyncIterator[Trial]:
+    """A trial whose processes reach every server through a proxy; all of it is gone afterwards."""
+    folder = world.folder / f"trial-{time.monotonic_ns()}"
+    folder.mkdir(parents=True)
+    async with (
+        contextlib.AsyncExitStack() as cleanup,
+        factories.make(world.settings, folder) as factory,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        proxies: dict[str, proxy.Proxy] = {}
+        for name, variables in VARIABLES.items():
+            address = urlsplit(factory.environment[variables[0]])
+            between = proxies[name] = await stack.enter_async_context(
+                proxy.to(address.hostname or "", address.port or 0)
+            )
+            for variable in variables:
+                factory.environment[variable] = _through(factory.environment[variable], between.port)
+        factory.environment.update(LEASE)
+        await prepare(factory)
+        members = await stack.enter_async_context(crew.of(factory))
+        yield Trial(world, seed, size, factory, members, proxies, cleanup, quick=quick)
+
+
+def _through(url: str, port: int) -> str:
+    parts = urlsplit(url)
+    login, at, _ = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{login}{at}127.0.0.1:{port}").geturl()
