@@ -195,8 +195,3 @@ async def readable(connection: database.Connection, after: int, types: Sequence[
     reasons = [Reason.UNKNOWN_TYPE.value, Reason.UNKNOWN_VERSION.value]
     rows = await connection.fetch(SQL["readable"], after, reasons, list(types), limit)
     return [Unread(**dict(row)) for row in rows]
-
-
-def replaced_queue(dead: DeadMessage, queue: str) -> DeadMessage:
-    """The same letter with the queue from which it first died."""
-    return dataclasses.replace(dead, queue=queue)

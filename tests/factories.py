@@ -181,7 +181,8 @@ class Factory:
             def receive(delivery: Delivery) -> None:
                 client.answers.append((encoding.decode(delivery.type, delivery.body), delivery))
 
-            await connection.consume(queue, receive, prefetch=1000)
+            # Answers are never acknowledged, so no number of them may be too many.
+            await connection.consume(queue, receive, prefetch=0)
             yield client
 
 

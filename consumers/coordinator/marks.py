@@ -10,7 +10,12 @@ from infra.delivery import Delivery
 SENDER = "sender"
 """The header that holds the broker user who published the message first; empty if it named none."""
 
-OURS = frozenset({"user_id", "reply_to", "correlation_id", "reason", "explanation", "queue", "worker", "traceparent"})
+OURS = frozenset(
+    {
+        *("user_id", "reply_to", "correlation_id", "reason", "explanation", "queue"),
+        *("message_id", "worker", "traceparent"),
+    }
+)
 """What letters keep among their headers that were none, or that a requeued message gets anew."""
 
 

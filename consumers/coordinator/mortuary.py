@@ -1,5 +1,6 @@
 """What the broker or a worker gave up: looked at, reissued if it is still wanted, else set aside for a person."""
 
+import dataclasses
 import functools
 
 import structlog
@@ -83,6 +84,8 @@ async def _set_aside(delivery: Delivery, user: str, connection: transitions.Conn
     explanation = str(delivery.headers.get("explanation") or f"the broker gave it up: {reason}")
     origin = delivery.headers.get("queue") or delivery.headers.get("x-first-death-queue") or delivery.queue
     letter = intake.dead(marks.restored(delivery, user), reason, explanation)
-    await dead_letters.add_message(connection, dead_letters.replaced_queue(letter, str(origin)))
+    buried = delivery.headers.get("message_id")
+    known = buried if isinstance(buried, str) else letter.message_id
+    await dead_letters.add_message(connection, dataclasses.replace(letter, queue=str(origin), message_id=known or None))
     log.warning("message_set_aside", reason=reason, queue=str(origin), error=explanation)
     return Outcome()

@@ -82,6 +82,8 @@ class Desk:
             "reason": reason.value,
             "explanation": explanation[:2000],
             "queue": delivery.queue,
+            # Who dies before the acknowledgement buries it again, under another id of the publish.
+            "message_id": delivery.message_id or "",
             "worker": self.worker,
         }
         failpoints.reach(Failpoint.POISON_PUBLISHING)

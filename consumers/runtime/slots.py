@@ -54,6 +54,7 @@ class Slots:
         async with self._changed:
             # Its own place counts for nothing meanwhile: of several who ask, each would wait for the others' places.
             self.used -= 1
+            self._changed.notify_all()
             asked = False
             try:
                 await self._changed.wait_for(lambda: not self._exclusive)

@@ -23,6 +23,7 @@ class Given(Model):
     fail_below_attempt: int = 0
     fail_shards: tuple[int, ...] = ()
     die: bool = False
+    file: str = ""
     junk: bool = False
     upstream: Any = None
     record: Any = None
@@ -66,6 +67,8 @@ async def run(ctx: stages.StageContext, task: Given) -> Made:
         junk: Any = {"records": "none"}
         return cast(Made, junk)
     records = task.records - task.fewer * (key.attempt > 1)
+    if task.file:
+        await ctx.attach("txt", task.file.encode(), "text/plain")
     filler = "x" * task.size
     seen = len(task.upstream["outputs"]) if isinstance(task.upstream, dict) and "outputs" in task.upstream else 0
     return Made(

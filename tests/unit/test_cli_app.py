@@ -18,6 +18,8 @@ LEAVES = {
     "clients": ["clients", "add"],
     "schedules": ["schedules", "add"],
     "budgets": ["budgets", "set"],
+    "stages": ["stages", "pause"],
+    "dead": ["dead", "list"],
 }
 
 

@@ -146,3 +146,23 @@ async def test_who_gives_up_waiting_for_another_who_is_alone_changes_nothing() -
     leave.set()
     await asyncio.wait_for(first, 5)
     assert (slots.used, slots.free) == (1, 1)
+
+
+async def test_a_second_who_wants_to_be_alone_does_not_keep_the_first_waiting() -> None:
+    slots = Slots(2)
+    for _ in range(2):
+        await slots.take()
+    order: list[str] = []
+
+    async def lonely(name: str) -> None:
+        async with slots.alone():
+            order.append(name)
+
+    first = asyncio.create_task(lonely("first"))
+    await settled()
+    assert order == []
+    second = asyncio.create_task(lonely("second"))
+    await asyncio.wait_for(first, 5)
+    await slots.release()
+    await asyncio.wait_for(second, 5)
+    assert order == ["first", "second"]

@@ -1,0 +1,333 @@
+"""A coordinator and a worker die once at every failpoint under load: nothing is lost and nothing counts twice."""
+
+import ast
+import asyncio
+import contextlib
+import signal
+import sys
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import pytest
+
+from contracts import encoding, messages, refs, topology
+from contracts.states import EXECUTION_OVER
+from contracts.tiers import Tier
+from infra import objects
+from infra.delivery import Delivery
+from infra.failpoints import Failpoint
+from tests.factories import ROOT, Client, Factory, eventually
+
+QUICK = {"FACTORY_LEASE_SECONDS": "10", "FACTORY_HEARTBEAT_SECONDS": "1", "FACTORY_SWEEP_SECONDS": "0.5"}
+PATIENCE = 120.0
+"""Seconds in which a process must come to a point."""
+
+UNFINISHED = 40
+"""Executions that are not over before more are submitted."""
+
+SOON = {"base": 0.05, "cap": 0.2}
+TEMPLATES: dict[str, list[dict[str, Any]]] = {
+    # Its documents are objects, its shards' results together are more than a task may hold, and it attaches a file.
+    "wide": [
+        {"name": "find", "parameters": {"records": "6", "size": "1500"}},
+        {
+            "name": "read",
+            "depends_on": ["find"],
+            "fan_out": {"over": ["find"], "field": "record"},
+            "parameters": {"records": "3", "size": "1200"},
+        },
+        {
+            "name": "tell",
+            "depends_on": ["read"],
+            "inputs": {"upstream": "read"},
+            "parameters": {"file": "'what was found'"},
+            "deliver": ["json", "txt"],
+        },
+    ],
+    "again": [{"name": "work", "parameters": {"fail": "'transient'", "fail_below_attempt": "2"}, "retry": SOON}],
+    "doomed": [{"name": "work", "parameters": {"fail": "'permanent'"}}],
+    "slow": [{"name": "work", "stage": "slow_effect", "parameters": {"seconds": "0.25"}}],
+    "endless": [{"name": "work", "stage": "slow_effect", "parameters": {"seconds": "60.0"}}],
+}
+ENDS = {
+    "wide": {"completed"},
+    "again": {"completed"},
+    "doomed": {"failed"},
+    "slow": {"completed"},
+    "endless": {"cancelled"},
+}
+
+
+def places() -> dict[Failpoint, str]:
+    """In which part of the source each point stands."""
+    found: dict[Failpoint, str] = {}
+    for part in ("infra", "consumers"):
+        for path in (ROOT / part).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "failpoints.reach":
+                    found[Failpoint[ast.unparse(node.args[0]).removeprefix("Failpoint.")]] = _process(path)
+    return found
+
+
+def _process(path: Path) -> str:
+    name = path.relative_to(ROOT).as_posix()
+    if name.startswith("consumers/coordinator"):
+        return "coordinator"
+    return "worker" if name.startswith("consumers/runtime") else "both"
+
+
+class Load:
+    """Jobs, duplicates, cancellations and poison, again and again, and an account of them."""
+
+    def __init__(self, factory: Factory, client: Client) -> None:
+        self.submitted: dict[str, str] = {}
+        self.poison: set[bytes] = set()
+        self._factory = factory
+        self._client = client
+        self._copies: asyncio.Queue[Delivery] = asyncio.Queue()
+        self._cancelled: set[uuid.UUID] = set()
+        self._seen = 0
+
+    async def run(self) -> None:
+        """Goes on until it is cancelled."""
+        queue = topology.Queue("beside", bindings=((topology.STAGES, "#"), (topology.EVENTS, "#")))
+        await self._client.connection.declare([queue])
+        await self._client.connection.consume(queue.name, self._hear, prefetch=0)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._repeat())
+            while True:
+                await self._poison()
+                await self.cancel()
+                if await self._unfinished() < UNFINISHED:
+                    await self._jobs()
+                await asyncio.sleep(0.5)
+
+    def _hear(self, delivery: Delivery) -> None:
+        self._seen += 1
+        if self._seen % 5 == 0 and "copy" not in delivery.headers:
+            self._copies.put_nowait(delivery)
+
+    async def _repeat(self) -> None:
+        """Publishes messages a second time; some tasks as if they had been handed out before, so that they run alone"""
+        number = 0
+        while True:
+            delivery = await self._copies.get()
+            number += 1
+            alone = {"x-delivery-count": 2} if delivery.type == "StageTask" and number % 3 == 0 else {}
+            for _ in range(2):
+                await self._client.publisher.publish(
+                    delivery.exchange,
+                    delivery.routing_key,
+                    delivery.type or "",
+                    delivery.body,
+                    headers={"copy": True, **alone},
+                )
+
+    async def _unfinished(self) -> int:
+        statuses = await self._factory.statuses()
+        return len(self.submitted) - sum(statuses.get(status, 0) for status in EXECUTION_OVER)
+
+    async def _jobs(self) -> None:
+        jobs = [("wide", Tier.ENTERPRISE), ("wide", Tier.BASIC), ("again", Tier.PREMIUM), ("doomed", Tier.STANDARD)]
+        jobs += [("slow", tier) for tier in Tier] * 2 + [("endless", Tier.ENTERPRISE)]
+        await asyncio.gather(*(self._submit(template, tier) for template, tier in jobs))
+
+    async def _poison(self) -> None:
+        for exchange, key, name in (
+            (topology.STAGES, topology.stage_queue("effect", Tier.BASIC), "StageTask"),
+            (topology.EVENTS, topology.event_key(Tier.BASIC), "StageCompleted"),
+        ):
+            body = f"nonsense {uuid.uuid4()}".encode()
+            self.poison.add(body)
+            await self._client.publisher.publish(exchange, key, name, body, headers={"copy": True})
+
+    async def _submit(self, template: str, tier: Tier) -> None:
+        key = uuid.uuid4().hex
+        self.submitted[key] = template
+        for _ in range(2):  # the second gets the answer of the first
+            await self._client.submit(template, client=tier.value, key=key)
+
+    async def cancel(self) -> None:
+        """Cancels what was accepted and would not end."""
+        accepted = {answer for answer, _ in self._client.answers if isinstance(answer, messages.JobAccepted)}
+        endless = {answer.execution_id for answer in accepted if answer.template == "endless"}
+        for execution_id in endless - self._cancelled:
+            command = messages.CancelExecution(client="enterprise", execution_id=execution_id)
+            await self._client.publish(encoding.encode(command), type_name="CancelExecution")
+            self._cancelled.add(execution_id)
+
+
+@contextlib.asynccontextmanager
+async def running(load: Load) -> AsyncIterator[None]:
+    task = asyncio.create_task(load.run())
+    try:
+        yield
+        assert not task.done(), task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def kill_at_each(
+    points: Iterable[Failpoint], start: Callable[[str], "Popen[bytes]"], log: Callable[["Popen[bytes]"], str]
+) -> list[str]:
+    """Starts a process for each point, armed with it; returns what did not die there."""
+    wrong: list[str] = []
+    for point in points:
+        process = start(f"{point}:kill")
+
+        async def ended(process: "Popen[bytes]" = process) -> bool:
+            return process.poll() is not None
+
+        try:
+            await eventually(ended, f"{point} is reached", PATIENCE)
+        except AssertionError:
+            process.kill()
+            wrong.append(f"{point} was never reached")
+            continue
+        if process.returncode != -signal.SIGKILL:
+            wrong.append(f"{point}: status {process.returncode}\n{log(process)[-2000:]}")
+    return wrong
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("dying", ["coordinator", "worker"])
+async def test_no_failpoint_loses_or_doubles_anything(factory: Factory, dying: str) -> None:
+    factory.environment.update(QUICK)
+    for tier in Tier:
+        await factory.client(tier.value, tier)
+    for name, steps in TEMPLATES.items():
+        await factory.template(name, steps)
+    where = places()
+    points = [point for point in Failpoint if where[point] in (dying, "both")]
+    # A worker that stays takes over what the other one dies of, before five deaths make a crash loop of it.
+    factory.worker("effect", "slow_effect")
+    if dying == "worker":
+        factory.coordinator()
+
+    def start(spec: str) -> "Popen[bytes]":
+        if dying == "coordinator":
+            return factory.coordinator(FACTORY_FAILPOINT=spec)
+        return factory.worker("effect", "slow_effect", concurrency=2, FACTORY_FAILPOINT=spec)
+
+    async with factory.connect() as client:
+        load = Load(factory, client)
+        async with running(load):
+            assert await kill_at_each(points, start, factory.log) == []
+        if dying == "coordinator":
+            factory.coordinator()
+        await _drained(factory, client, load)
+        await _check(factory, client, load)
+
+
+SENDER = """
+import asyncio, sys
+import uvloop
+from infra import broker, failpoints
+
+async def send(url: str) -> None:
+    failpoints.arm(failpoints.parse("publish_sent:kill"))
+    async with broker.connect(url, name="sender") as connection:
+        publisher = await connection.publisher()
+        await publisher.publish("", "probe", "Probe", b"{}")
+        print("confirmed", flush=True)
+
+uvloop.run(send(sys.argv[1]))
+"""
+
+
+async def test_a_publish_that_was_sent_arrives_though_nobody_saw_its_confirm(factory: Factory) -> None:
+    sender = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        SENDER,
+        factory.settings.amqp_url,
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    said, _ = await sender.communicate()
+    assert (sender.returncode, said) == (-signal.SIGKILL, b"")
+    async with factory.connect() as client:
+
+        async def arrived() -> bool:
+            return (await client.connection.inspect(topology.PROBE))[0] == 1
+
+        await eventually(arrived, "the message is in its queue")
+
+
+async def _drained(factory: Factory, client: Client, load: Load) -> None:
+    async def over() -> bool:
+        await load.cancel()
+        statuses = await factory.statuses()
+        live = {"queued", "running", "paused"} & statuses.keys()
+        return sum(statuses.values()) == len(load.submitted) and not live
+
+    await eventually(over, f"{len(load.submitted)} executions are over", PATIENCE)
+
+
+async def _check(factory: Factory, client: Client, load: Load) -> None:
+    executions = await factory.fetch("SELECT id, submit_key, template, status FROM executions")
+    assert {row["submit_key"]: row["template"] for row in executions} == load.submitted
+    assert [dict(row) for row in executions if row["status"] not in ENDS[row["template"]]] == []
+    await _nothing_waits(factory, client)
+    await _each_step_counts_once(factory)
+    await _dead_letters_are_the_poison(factory, load)
+    await _documents_are_there(factory)
+
+
+async def _nothing_waits(factory: Factory, client: Client) -> None:
+    stuck = "SELECT status, count(*) FROM step_executions WHERE status NOT IN {} GROUP BY status"
+    over = "('completed', 'failed', 'skipped', 'cancelled')"
+    assert await factory.fetch(stuck.format(over)) == []
+
+    async def empty() -> bool:
+        (owed,) = await factory.fetch("SELECT count(*)::int AS n FROM outbox")
+        queues = [f(tier) for tier in Tier for f in (topology.jobs_queue, topology.events_queue)]
+        queues += [topology.stage_queue(s, tier) for s in ("effect", "slow_effect") for tier in Tier]
+        left = [(await client.connection.inspect(queue))[0] for queue in [*queues, topology.DEAD_LETTERS]]
+        return owed["n"] == 0 and not any(left)
+
+    await eventually(empty, "outbox and queues are empty")
+
+
+async def _each_step_counts_once(factory: Factory) -> None:
+    rows = await factory.fetch(
+        "SELECT e.template, s.step, s.shard, s.status, count(*)::int AS n FROM step_executions s"
+        " JOIN executions e ON e.id = s.execution_id WHERE e.status = 'completed' GROUP BY 1, 2, 3, 4"
+    )
+    (number,) = await factory.fetch("SELECT count(*)::int AS n FROM executions WHERE status = 'completed'")
+    counts = Counter({(r["template"], r["step"], r["shard"], r["status"]): r["n"] for r in rows})
+    for template, step in (("wide", "find"), ("wide", "tell"), ("again", "work"), ("slow", "work")):
+        assert counts[template, step, 0, "completed"] > 0
+    shards = {shard for template, step, shard, _ in counts if (template, step) == ("wide", "read")}
+    assert shards == set(range(7))
+    assert {status for *_, status in counts} == {"completed"}
+    assert number["n"] > 0
+
+
+async def _dead_letters_are_the_poison(factory: Factory, load: Load) -> None:
+    letters = await factory.fetch("SELECT kind, reason, body, execution_id FROM dead_letters")
+    bodies = Counter(row["body"] for row in letters if row["kind"] == "message")
+    assert bodies == Counter(load.poison)
+    doomed = await factory.fetch("SELECT id FROM executions WHERE template = 'doomed'")
+    dead = Counter(row["execution_id"] for row in letters if row["kind"] == "step")
+    assert dead == Counter(row["id"] for row in doomed)
+
+
+async def _documents_are_there(factory: Factory) -> None:
+    rows = await factory.fetch("SELECT output FROM step_executions WHERE status = 'completed' AND shard = 0")
+    given = await factory.fetch("SELECT ref AS output FROM deliverables")
+    stored = {ref.uri: ref for ref in (_ref(row["output"]) for row in [*rows, *given]) if ref.uri != refs.INLINE}
+    assert stored
+    async with objects.of(factory.settings) as bucket:
+        for ref in stored.values():
+            await bucket.get(ref)  # raises unless size and hash are right
+
+
+def _ref(value: Any) -> refs.DataRef:
+    return refs.DataRef.model_validate(value)
