@@ -77,6 +77,11 @@ class Surroundings:
         return bool(self.environ.get(SERVERS[server][0]))
 
     @property
+    def rabbitmq_server(self) -> str | None:
+        """The program with which the local stack starts RabbitMQ instead of the machine's, None for the latter."""
+        return self.environ.get("FACTORY_RABBITMQ_SERVER") or None
+
+    @property
     def fetch_allow(self) -> frozenset[str]:
         """The endpoints of FACTORY_FETCH_ALLOW; raises SettingsError."""
         return _optional(self.environ, "FACTORY_FETCH_ALLOW", _sockets, Settings.fetch_allow)
@@ -90,6 +95,12 @@ def from_process() -> Settings:
 def surroundings() -> Surroundings:
     """Where this process is, without asking whether any server runs."""
     return survey(os.environ)
+
+
+def alone(home: Path) -> Surroundings:
+    """A home folder of its own where nothing of the environment counts but the RabbitMQ to start."""
+    program = surroundings().rabbitmq_server
+    return Surroundings(home.resolve(), {"FACTORY_RABBITMQ_SERVER": program} if program else {})
 
 
 def survey(environ: Mapping[str, str]) -> Surroundings:

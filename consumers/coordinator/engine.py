@@ -3,7 +3,7 @@
 import dataclasses
 
 from consumers.coordinator import attempts, endings, facts, failures, guards, joins, offers, pauses, reopening
-from consumers.coordinator.effects import Change, Ignored, Prepare, Recorded, WakeTimers
+from consumers.coordinator.effects import Change, Ignored, Prepare, Recorded, StopWork, WakeTimers
 from consumers.coordinator.failures import Failure
 from consumers.coordinator.snapshot import Snapshot
 from consumers.coordinator.tools import Tools
@@ -80,8 +80,15 @@ def _apply_to(change: Change, row: StepExecution, fact: facts.TaskFact, tools: T
             change = attempts.fail(change, row, Failure(ErrorClass.TIMEOUT, text), tools)
         case facts.CrashLooped():
             text = f"{fact.starts} starts of this task each ended with the death of its worker"
-            change = attempts.fail(change, row, Failure(ErrorClass.CRASH_LOOP, text), tools)
+            change = _disarmed(attempts.fail(change, row, Failure(ErrorClass.CRASH_LOOP, text), tools), row)
     return advance(change, tools)
+
+
+def _disarmed(change: Change, row: StepExecution) -> Change:
+    """Copies of earlier attempts may still lie in the queue, and each would end its worker again."""
+    if change.snapshot.step(row.step).status is StepStatus.FAILED:
+        return change.plus(StopWork(row.epoch, (row.step,)))
+    return change
 
 
 # --- The life of an execution ----------------------------------------------------------------------------------------

@@ -89,7 +89,8 @@ async def _deal(connection: transitions.Connection, state: State, operation: int
         await dead_operations.move(connection, work.id, "canary" if proving else "done")
         log.info("dead_letters_done", operation=work.id, action=work.action, actor=work.actor)
         return None
-    await dead_operations.pace(connection, work.id)
+    if work.rate is not None:
+        await dead_operations.pace(connection, work.id)
     return outcome
 
 

@@ -36,7 +36,9 @@ async def handle(desk: Desk, control: Control, equipment: Equipment, handler: Ha
         return
     held = desk.running[task.key] = Held(task, handler.spec.typical_seconds)
     try:
-        if offer.delivery.redelivered:
+        # Only confirmed starts count towards a crash loop, and what ended its worker comes back as a further attempt
+        # where its lease lapses before a worker is there again.
+        if offer.delivery.redelivered or task.attempt > 1:
             await _accept(desk, held, offer)
         event = await _attempt(desk, equipment, handler, held, offer)
         if event is None:

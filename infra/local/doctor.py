@@ -40,7 +40,7 @@ Extra = Callable[[settings.Settings], Awaitable[Sequence[Check]]]
 async def checks(around: settings.Surroundings, extra: Sequence[Extra] = ()) -> list[Check]:
     """All checks in order, those of ``extra`` last; servers are asked only when settings name them all."""
     found = [_python(), _folder(around.home), _space(around.home)]
-    if not around.names("rabbitmq"):
+    if not around.names("rabbitmq") and around.rabbitmq_server is None:
         found.append(_rabbitmq_installed(f"{around.environ.get('PATH', '')}:{servers.PROGRAMS}"))
     found.extend(_parts(around.home))
     try:

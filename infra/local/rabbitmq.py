@@ -26,7 +26,11 @@ class RabbitMQ:
 
     name = "rabbitmq"
 
-    def __init__(self, folder: Path, log: Path, *, path: str = servers.PROGRAMS, bound: bool = False) -> None:
+    def __init__(
+        self, folder: Path, log: Path, *, path: str = servers.PROGRAMS, bound: bool = False, program: str | None = None
+    ) -> None:
+        """``program`` starts the node as RabbitMQ's own start script does; without it the machine's is found."""
+        self._program = program
         self.folder = folder
         self.log = log
         self._path = path
@@ -54,7 +58,7 @@ class RabbitMQ:
         return self._identity.ports["prometheus"]
 
     def launch(self) -> None:
-        program = script(self._path)
+        program = self._program or script(self._path)
         self._end_left()
         self._identity = identity.recall(self.folder, PORTS, [USER, "cookie"])
         self._write_files()

@@ -16,7 +16,9 @@ def servers_for(around: settings.Surroundings, *, bound: bool = False) -> list[s
     path = f"{around.environ.get('PATH', '')}:{servers.PROGRAMS}".lstrip(":")
     binary = home / MINIO if (home / MINIO).exists() else None
     every: list[servers.Server] = [
-        rabbitmq.RabbitMQ(home / "rabbitmq", logs / "rabbitmq.log", path=path, bound=bound),
+        rabbitmq.RabbitMQ(
+            home / "rabbitmq", logs / "rabbitmq.log", path=path, bound=bound, program=around.rabbitmq_server
+        ),
         postgres.Postgres(home / "postgres", logs / "postgres.log", bound=bound),
         s3.S3(home / "s3", logs / "s3.log", minio_binary=binary, bound=bound),
     ]
@@ -46,7 +48,7 @@ def temporary(home: Path, extra: Mapping[str, str] | None = None) -> Iterator[se
 
     ``extra`` adds FACTORY_* variables. Must be entered from a thread that outlives it.
     """
-    around = settings.Surroundings(home.resolve(), {})
+    around = settings.alone(home)
     started = servers_for(around, bound=True)
     try:
         for server in started:

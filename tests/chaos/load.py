@@ -19,13 +19,17 @@ ANSWER_SECONDS = 240.0
 
 CLIENTS: Mapping[str, Tier] = {"acme": Tier.BASIC, "bravo": Tier.PREMIUM, "corto": Tier.ENTERPRISE}
 
-CHAIN: list[dict[str, Any]] = [
+PATIENT: dict[str, Any] = {"attempts": 20, "base": 0.3, "cap": 2.0, "classes": ["transient", "timeout", "input_gone"]}
+"""Outlasts every fault of the object store here: a step that runs out of attempts fails, and rightly so."""
+
+_STEPS: list[dict[str, Any]] = [
     {"name": "find", "parameters": {"records": "3", "size": "2000"}},
     {"name": "read", "depends_on": ["find"], "fan_out": {"over": ["find"], "field": "record"}},
     {"name": "join", "depends_on": ["read"], "inputs": {"upstream": "read"}},
     {"name": "think", "depends_on": ["join"]},
     {"name": "tell", "depends_on": ["think"], "deliver": ["json"]},
 ]
+CHAIN: list[dict[str, Any]] = [{"retry": PATIENT, **step} for step in _STEPS]
 """Five steps, of which one is fanned out; the first one's document is too large to travel inline."""
 
 TASKS = 7

@@ -23,7 +23,7 @@ class Servers:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        around = settings.Surroundings(home, {})
+        around = settings.alone(home)
         self._every = {server.name: server for server in local_stack.servers_for(around, bound=True)}
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="servers")
 

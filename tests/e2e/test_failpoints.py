@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from contracts import encoding, messages, refs, topology
+from contracts import encoding, messages, refs, steering, topology
 from contracts.states import EXECUTION_OVER
 from contracts.tiers import Tier
 from infra import objects
@@ -156,7 +156,7 @@ class Load:
         accepted = {answer for answer, _ in self._client.answers if isinstance(answer, messages.JobAccepted)}
         endless = {answer.execution_id for answer in accepted if answer.template == "endless"}
         for execution_id in endless - self._cancelled:
-            command = messages.CancelExecution(client="enterprise", execution_id=execution_id)
+            command = steering.CancelExecution(client="enterprise", execution_id=execution_id)
             await self._client.publish(encoding.encode(command), type_name="CancelExecution")
             self._cancelled.add(execution_id)
 

@@ -10,9 +10,9 @@ async def test_figures(factory: Factory) -> None:
     await factory.template("shaky", [{"name": "find"}, ONCE_BROKEN])
     coordinator = factory.coordinator()
     worker = factory.worker()
-    await _forgotten(factory, "shaky", 500)
-    await factory.all_over(500, 200)
-    await factory.fetch(OTHERS, 9500)
+    await _forgotten(factory, "shaky", 100)
+    await factory.all_over(100, 200)
+    await factory.fetch(OTHERS, 3500)
     await factory.fetch("ANALYZE dead_letters")
     async with factory.pool.acquire() as c:
         for sel, n in (({"status": "open"}, 50), ({"status": "open", "client": "client3", "reason": "unknown_template"}, 50), ({"status":"open"}, 10000)):

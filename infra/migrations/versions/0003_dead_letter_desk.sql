@@ -43,6 +43,8 @@ CREATE INDEX dead_letters_open ON dead_letters (id) WHERE status = 'open';
 CREATE INDEX dead_letters_stage ON dead_letters (stage, id) WHERE status = 'open';
 CREATE INDEX dead_letters_client ON dead_letters (client_id, id) WHERE status = 'open';
 CREATE INDEX dead_letters_reason ON dead_letters (reason, id) WHERE status = 'open';
+-- The letters that an operation has not dealt with; without it each one would be sought among those that it has.
+CREATE INDEX dead_letters_due ON dead_letters (operation_id, id) WHERE status = 'open' AND problem = '';
 CREATE INDEX dead_letters_operation ON dead_letters (operation_id, id) WHERE operation_id IS NOT NULL;
 CREATE INDEX dead_letters_execution ON dead_letters (execution_id, id) WHERE execution_id IS NOT NULL;
 CREATE INDEX dead_letters_again ON dead_letters (again_of) WHERE again_of IS NOT NULL;

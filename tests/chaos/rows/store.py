@@ -3,24 +3,16 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from contracts import refs
 from infra import objects
 from tests import proxy
-from tests.chaos import levers, servers
+from tests.chaos import levers, load, servers
 from tests.chaos.matrix import row
 from tests.chaos.trial import Trial
 
 FAULT_SECONDS = 4.0
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-PATIENT: dict[str, Any] = {
-    "attempts": 20,
-    "base": 0.3,
-    "cap": 2.0,
-    "classes": ["transient", "timeout", "input_gone"],
-}
-"""Outlasts every fault here: a step that runs out of attempts would fail, and rightly so."""
 
 
 async def _sturdy(trial: Trial) -> None:
@@ -29,24 +21,24 @@ async def _sturdy(trial: Trial) -> None:
     await trial.factory.template(
         "sturdy",
         [
-            {"name": "find", "retry": PATIENT, "parameters": big},
+            {"name": "find", "retry": load.PATIENT, "parameters": big},
             {
                 "name": "read",
-                "retry": PATIENT,
+                "retry": load.PATIENT,
                 "depends_on": ["find"],
                 "fan_out": {"over": ["find"], "field": "record"},
                 "parameters": big,
             },
             {
                 "name": "join",
-                "retry": PATIENT,
+                "retry": load.PATIENT,
                 "depends_on": ["read"],
                 "inputs": {"upstream": "read"},
                 "parameters": big,
             },
             {
                 "name": "tell",
-                "retry": PATIENT,
+                "retry": load.PATIENT,
                 "depends_on": ["join"],
                 "inputs": {"upstream": "join"},
                 "parameters": big,
