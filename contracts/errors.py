@@ -80,6 +80,10 @@ class TransientError(StageError):
         self.after = after
 
 
+class OutageError(TransientError):
+    """A server that the factory itself needs is away: no fault of the work, so that the attempt is not charged."""
+
+
 class PermanentError(StageError):
     """Trying again cannot help."""
 

@@ -219,10 +219,14 @@ class StageCompleted(TaskMessage):
 
 
 class StageFailed(TaskMessage):
-    """The attempt failed. ``after`` is the least delay in seconds before another one makes sense."""
+    """The attempt failed. ``after`` is the least delay in seconds before another one makes sense.
+
+    ``outage`` says that a server of the factory was away: the attempt is then not charged to the retry policy.
+    """
 
     worker: Key
     error_class: ErrorClass
+    outage: bool = False
     explanation: ShortText
     details: Details = pydantic.Field(default_factory=dict)
     after: Annotated[float, pydantic.Field(ge=0, le=86400)] | None = None

@@ -106,7 +106,7 @@ CHANNELS = (
 )
 
 OPERATIONS = (
-    Operation("client", "send", "jobs", "Submit a job, cancel or steer an execution, pause a stage or a client.", JOBS, answers=REPLIES),
+    Operation("client", "send", "jobs", "Submit a job, steer an execution, pause a stage.", JOBS, answers=REPLIES),
     Operation("client", "receive", "replies", "Learn what became of a job.", REPLIES),
     Operation("client", "receive", "notifications", "Watch executions.", NOTIFICATIONS),
     Operation("coordinator", "receive", "jobs", "Take jobs.", JOBS, answers=REPLIES),

@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from contracts import messages
-from contracts.errors import BudgetError, PermanentError, TransientError
+from contracts.errors import BudgetError, OutageError, PermanentError, TransientError
 from infra import database, identifiers, statements
 
 SQL = statements.load("budgets")
@@ -65,7 +65,7 @@ class Ledger:
                     return (await connection.fetch(statement, *arguments))[0]
             except (database.Failure, *database.UNAVAILABLE) as error:
                 if isinstance(error, database.DATA_ERRORS) or time.monotonic() > until:
-                    raise TransientError(f"the budget ledger does not answer: {error!r}") from error
+                    raise OutageError(f"the budget ledger does not answer: {error!r}") from error
             await asyncio.sleep(PAUSE_SECONDS)
 
 

@@ -257,7 +257,7 @@ def _read(response: urllib3.BaseHTTPResponse, ref: refs.DataRef) -> bytes:
 
 
 def _translated(error: Exception) -> errors.StageError:
-    """A missing object as InputGoneError; everything else is the store's trouble and may pass."""
+    """A missing object as InputGoneError; everything else is the store's trouble, which will pass."""
     if isinstance(error, minio_error.S3Error):
         explanation = f"{error.code}: {error.message} ({error.resource})"
         if error.code in _MISSING:
@@ -269,4 +269,4 @@ def _translated(error: Exception) -> errors.StageError:
         # rclone answers a missing key with XML of type text/xml, which minio does not read.
         if isinstance(error, minio_error.InvalidResponseError) and "<Code>NoSuchKey</Code>" in str(error):
             return errors.InputGoneError(f"the object is not in the store ({explanation})")
-    return errors.TransientError(f"the object store did not do its work: {explanation}")
+    return errors.OutageError(f"the object store did not do its work: {explanation}")

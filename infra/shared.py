@@ -1,6 +1,6 @@
 """What stages share in Postgres, under a role that can reach nothing else."""
 
-from contracts.errors import TransientError
+from contracts.errors import OutageError
 from contracts.messages import Json
 from infra import database, statements
 
@@ -13,7 +13,7 @@ async def drop_stale(connection: database.Connection) -> None:
 
 
 class SharedCache:
-    """The cache of one stage. A database that is away is a TransientError, since a stage may rely on what it cached."""
+    """The cache of one stage. A database that is away is an OutageError, since a stage may rely on what it cached."""
 
     def __init__(self, pool: database.Pool, scope: str) -> None:
         self._pool = pool
@@ -25,7 +25,7 @@ class SharedCache:
             async with self._pool.acquire() as connection:
                 row = await connection.fetchrow(SQL["read_cache"], self._scope, key)
         except (database.Failure, *database.UNAVAILABLE) as error:
-            raise TransientError(f"the shared cache cannot be read: {error!r}") from error
+            raise OutageError(f"the shared cache cannot be read: {error!r}") from error
         return None if row is None else row["value"]
 
     async def put(self, key: str, value: Json, seconds: float) -> None:
@@ -34,4 +34,4 @@ class SharedCache:
             async with self._pool.acquire() as connection:
                 await connection.execute(SQL["write_cache"], self._scope, key, value, seconds)
         except (database.Failure, *database.UNAVAILABLE) as error:
-            raise TransientError(f"the shared cache cannot be written: {error!r}") from error
+            raise OutageError(f"the shared cache cannot be written: {error!r}") from error

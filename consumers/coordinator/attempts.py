@@ -12,6 +12,9 @@ from contracts.executions import StepExecution
 from contracts.states import ExecutionStatus, PauseReason, StepStatus
 from contracts.templates import Retry
 
+MOST_ATTEMPTS = 500
+"""Attempts of one row after which an outage is charged like any failure: it lasts an hour by then, or is none."""
+
 
 def offer(change: Change, row: StepExecution, tools: Tools) -> Change:
     """Dispatches a row; one whose task cannot be built fails, and no other attempt or stage would mend that.
@@ -86,20 +89,16 @@ def fail(change: Change, row: StepExecution, failure: Failure, tools: Tools) -> 
     step = change.snapshot.template.step(row.step)
     retry = step.retry or Retry()
     told = failures.noted(row, failure)
-    detail = {"error_class": failure.error_class.value, "error": told.error, "worker": failure.worker}
+    detail: dict[str, object] = {
+        "error_class": failure.error_class.value,
+        "error": told.error,
+        "worker": failure.worker,
+    }
+    if failure.outage and row.attempt < MOST_ATTEMPTS:
+        return _wait(change, told, "outage", backoff.after_outage(tools.random()), detail)
     if failure.error_class in retry.classes and row.retries + 1 < retry.attempts:
         wait = max(backoff.delay(retry, row.retries, tools.random()), failure.after or 0.0)
-        waiting = dataclasses.replace(
-            told,
-            status=StepStatus.WAITING,
-            attempt=row.attempt + 1,
-            retries=row.retries + 1,
-            wait=wait if change.snapshot.running else None,
-            worker=None,
-            starts=failures.deaths_so_far(told),
-        )
-        recorded = Recorded("retry", row.step, row.shard, row.attempt, detail={**detail, "wait": round(wait, 3)})
-        return change.to(change.snapshot.with_row(waiting)).plus(recorded)
+        return _wait(change, dataclasses.replace(told, retries=row.retries + 1), "retry", wait, detail)
     if row.fallback < len(step.fallback):
         stage = step.fallback[row.fallback]
         recorded = Recorded("fallback", row.step, row.shard, row.attempt, detail={**detail, "stage": stage})
@@ -108,6 +107,20 @@ def fail(change: Change, row: StepExecution, failure: Failure, tools: Tools) -> 
         )
         return offer(change.plus(recorded), other, tools)
     return fail_for_good(change, row, failure)
+
+
+def _wait(change: Change, told: StepExecution, kind: str, wait: float, detail: dict[str, object]) -> Change:
+    """Lets a row in which a failure is noted wait for its next attempt."""
+    waiting = dataclasses.replace(
+        told,
+        status=StepStatus.WAITING,
+        attempt=told.attempt + 1,
+        wait=wait if change.snapshot.running else None,
+        worker=None,
+        starts=failures.deaths_so_far(told),
+    )
+    recorded = Recorded(kind, told.step, told.shard, told.attempt, detail={**detail, "wait": round(wait, 3)})
+    return change.to(change.snapshot.with_row(waiting)).plus(recorded)
 
 
 def _over_budget(change: Change, row: StepExecution, failure: Failure, tools: Tools) -> Change | None:

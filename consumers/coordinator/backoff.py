@@ -11,3 +11,8 @@ def delay(retry: Retry, retries: int, random: float) -> float:
     """
     exponent = min(retries, 62)  # 2**62 times the smallest base is above every cap, and floats stay exact
     return random * min(retry.cap, retry.base * 2.0**exponent)
+
+
+def after_outage(random: float) -> float:
+    """Seconds before another attempt where a server was away: spread, so that its return is not met by all at once."""
+    return 2.0 + 8.0 * random

@@ -23,11 +23,13 @@ class Failure:
     after: float | None = None
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     worker: str | None = None
+    outage: bool = False
 
 
 def reported(fact: messages.StageFailed) -> Failure:
     """The failure that a worker tells of."""
-    return Failure(fact.error_class, fact.explanation, fact.details, fact.after, fact.metrics, fact.worker)
+    told = (fact.error_class, fact.explanation, fact.details, fact.after, fact.metrics, fact.worker)
+    return Failure(*told, outage=fact.outage)
 
 
 def noted(row: StepExecution, failure: Failure) -> StepExecution:

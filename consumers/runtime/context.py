@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import structlog
 
-from consumers.runtime import inputs, text
+from consumers.runtime import inputs, outages, text
 from consumers.runtime.equipment import Equipment
 from contracts import messages, stages
 from contracts.analysis import Analyst
@@ -83,7 +83,10 @@ class Context:
             raise PermanentError("a step can attach 16 files and this is one more; put several into one")
         place = inputs.place(self._task)
         failpoints.reach(Failpoint.FILE_STORING)
-        self.files[format] = await self._equipment.store.put(place, content, content_type=content_type, compress=False)
+        put = self._equipment.store.put
+        self.files[format] = await outages.outlast(
+            lambda: put(place, content, content_type=content_type, compress=False)
+        )
         failpoints.reach(Failpoint.FILE_STORED)
 
 

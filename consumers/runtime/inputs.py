@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pydantic
 import pydantic_core
 
+from consumers.runtime import outages
 from consumers.runtime.equipment import Equipment
 from contracts import messages
 from contracts.errors import InvalidInputError
@@ -26,7 +27,7 @@ async def load(equipment: Equipment, model: type[Model], task: StageTask) -> Mod
     """
     inputs = task.inputs
     if task.manifest is not None:
-        inputs = Inputs.model_validate_json(await equipment.documents.get(task.manifest))
+        inputs = Inputs.model_validate_json(await _get(equipment, task.manifest))
     found = await _fetch(equipment, _references(inputs, task))
     body = _document(inputs, task, found)
     if len(body) > _LARGE:
@@ -43,8 +44,12 @@ def _references(inputs: Inputs, task: StageTask) -> Iterable[DataRef]:
 
 async def _fetch(equipment: Equipment, refs: Iterable[DataRef]) -> dict[str, bytes]:
     wanted = {ref.sha256: ref for ref in refs}
-    bodies = await asyncio.gather(*(equipment.documents.get(ref) for ref in wanted.values()))
+    bodies = await asyncio.gather(*(_get(equipment, ref) for ref in wanted.values()))
     return dict(zip(wanted, bodies, strict=True))
+
+
+async def _get(equipment: Equipment, ref: DataRef) -> bytes:
+    return await outages.outlast(lambda: equipment.documents.get(ref))
 
 
 def _document(inputs: Inputs, task: StageTask, found: dict[str, bytes]) -> bytes:

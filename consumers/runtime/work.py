@@ -8,11 +8,11 @@ from typing import Any
 import pydantic_core
 import structlog
 
-from consumers.runtime import inputs, text
+from consumers.runtime import inputs, outages, text
 from consumers.runtime.context import Context, Report
 from consumers.runtime.equipment import Equipment
 from contracts import encoding, model
-from contracts.errors import ErrorClass, MessageError, PermanentError, StageError, TransientError
+from contracts.errors import ErrorClass, MessageError, OutageError, PermanentError, StageError, TransientError
 from contracts.messages import StageCompleted, StageFailed, StageTask
 from contracts.model import Artifact, Summary
 from contracts.refs import DataRef
@@ -94,9 +94,8 @@ async def _completed(
 async def _store(equipment: Equipment, task: StageTask, output: Artifact) -> DataRef:
     document = await asyncio.to_thread(lambda: output.model_dump_json().encode())
     failpoints.reach(Failpoint.OUTPUT_STORING)
-    ref = await equipment.store.put(
-        inputs.place(task), document, schema=type(output).__name__, records=model.record_count(output)
-    )
+    place, schema, records = inputs.place(task), type(output).__name__, model.record_count(output)
+    ref = await outages.outlast(lambda: equipment.store.put(place, document, schema=schema, records=records))
     failpoints.reach(Failpoint.OUTPUT_STORED)
     return ref
 
@@ -120,6 +119,7 @@ def _failed(task: StageTask, worker: str, began: float, error: StageError, error
         attempt=task.attempt,
         worker=worker,
         error_class=error_class,
+        outage=isinstance(error, OutageError),
         explanation=text.plain(str(error) or type(error).__name__, EXPLANATION_BYTES),
         details={name: text.plain(value, DETAIL_BYTES) for name, value in list(error.details.items())[:DETAILS]},
         after=min(error.after, 86400.0) if isinstance(error, TransientError) and error.after is not None else None,

@@ -166,15 +166,12 @@ def discard(
 
 
 def _act(wish: carrying.Wish, dry_run: bool, yes: bool, no_wait: bool, json: bool) -> None:
-    """Shows what is chosen, asks where many are chosen by options, and has it carried out."""
-    if dry_run or not (yes or wish.chosen.ids):
-        found = session.run(carrying.tally(wish))
-        _told(found, json and dry_run)
-        if dry_run:
-            return
-        if not found:
-            raise typer.Exit(1)
-        _ask(wish.action, sum(t.letters for t in found), json)
+    """Shows what is chosen, asks where options choose, and has it carried out."""
+    if dry_run:
+        _told(session.run(carrying.tally(wish)), json)
+        return
+    if not (yes or wish.chosen.ids):
+        _ask(wish.action, session.run(carrying.tally(wish)), json)
     number = session.run(carrying.start(wish))
     _watch(number, no_wait, json)
 
@@ -186,9 +183,13 @@ def _told(found: list[Tally], json: bool) -> None:
         shown.tally(found)
 
 
-def _ask(action: Action, number: int, json: bool) -> None:
+def _ask(action: Action, found: list[Tally], json: bool) -> None:
+    number = sum(t.letters for t in found)
+    if not number:
+        raise FactoryError("no open dead letter fits; see 'factory dead list'")
     if json or not sys.stdin.isatty():
         raise FactoryError(f"this would {action} {number} dead letters and nobody can be asked; add --yes")
+    shown.tally(found)
     typer.confirm(f"{action} these {number} dead letters?", abort=True)
 
 

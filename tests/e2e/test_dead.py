@@ -44,7 +44,7 @@ async def _letters(factory: Factory, number: int, status: str | None = None) -> 
         (row,) = await factory.fetch(
             "SELECT count(*)::int AS n FROM dead_letters WHERE $1::text IS NULL OR status = $1", status
         )
-        return row["n"] >= number
+        return bool(row["n"] >= number)
 
     await eventually(there, f"{number} dead letters, {status or 'whatever became of them'}")
 

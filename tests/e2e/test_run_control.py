@@ -176,7 +176,11 @@ async def test_a_paused_client_waits_and_others_do_not(factory: Factory) -> None
 
 async def test_what_is_done_again_keeps_the_results_before_it(factory: Factory) -> None:
     await factory.client()
-    steps = [{"name": "a"}, {"name": "b", "depends_on": ["a"]}, {"name": "c", "depends_on": ["b"], "deliver": ["json"]}]
+    steps: list[dict[str, Any]] = [
+        {"name": "a"},
+        {"name": "b", "depends_on": ["a"]},
+        {"name": "c", "depends_on": ["b"], "deliver": ["json"]},
+    ]
     await factory.template("chain", steps)
     factory.coordinator(**QUICK)
     factory.worker()

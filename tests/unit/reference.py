@@ -187,7 +187,10 @@ class Reference:
                 self._over(step, shard)
             case messages.StageFailed():
                 uri = fact.details.get("uri", "")
-                if fact.error_class is not ErrorClass.INPUT_GONE or not self._vanished(step, uri):
+                if fact.outage:
+                    unit.status, unit.attempt, unit.worker, unit.told = "waiting", unit.attempt + 1, None, None
+                    unit.starts = unit.starts - {fact.worker}
+                elif fact.error_class is not ErrorClass.INPUT_GONE or not self._vanished(step, uri):
                     self._fail(step, shard, unit, fact.error_class, fact.worker)
             case facts.DeadlinePassed():
                 self._fail(step, shard, unit, ErrorClass.TIMEOUT, unit.worker)

@@ -81,7 +81,7 @@ KINDS = (
     *("failed",) * 3,
     *("accepted", "progressed", "lapsed", "lost", "replayed", "replayed", "due", "due", "prepared"),
     *("died", "late", "looped", "older", "newer", "epoch", "started", "started", "cancelled", "time_up"),
-    *("paused", "resumed", "resumed", "retry", "rerun", "restart", "requeue", "gone", "gone"),
+    *("paused", "resumed", "resumed", "retry", "rerun", "restart", "requeue", "gone", "gone", "outage"),
 )
 
 actions = st.builds(
@@ -119,6 +119,9 @@ def about(game: Play, action: Action, heard: list[facts.Fact]) -> facts.Fact | N
             return completed(key, worker, action.records)
         case "failed":
             return messages.StageFailed(**event, error_class=action.error_class, explanation="broke")
+        case "outage":
+            away = ErrorClass.TRANSIENT
+            return messages.StageFailed(**event, error_class=away, explanation="no store", outage=True)
         case "gone":
             made_by = game.template.steps[action.pick % len(game.template.steps)].name
             details = {"uri": f"s3://bucket/acme/2026-11-21/{game.execution.id}/{made_by}/0-1-abc.json"}
