@@ -1,5 +1,6 @@
 """What the factory needs of the broker and is not there any more is declared again."""
 
+import asyncio
 import dataclasses
 from collections.abc import Iterable, Sequence
 
@@ -36,7 +37,8 @@ async def restore(amqp_url: str, admin_url: str, stages: Iterable[str]) -> list[
     queues = topology.queues(stages)
     gone = [Gone("exchange", name) for name in await _missing_exchanges(amqp_url)]
     async with broker.connect(amqp_url, name=NAME) as connection:
-        missing = {queue.name for queue in queues if not await _exists(connection, queue.name)}
+        there = await asyncio.gather(*(_exists(connection, queue.name) for queue in queues))
+        missing = {queue.name for queue, exists in zip(queues, there, strict=True) if not exists}
         gone += [Gone("queue", name) for name in sorted(missing)]
         unbound = await _unbound(admin_url, amqp_url, [queue for queue in queues if queue.name not in missing])
         lost = {item.name for item in gone}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from infra import settings
 from infra.local import stack as local_stack
@@ -16,6 +17,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[settings.Setting
     """RabbitMQ, Postgres and S3 of this test session alone, and the settings that find them."""
     with local_stack.temporary(tmp_path_factory.mktemp("stack")) as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+def log_ends_with_its_test() -> Iterator[None]:
+    """Takes back how a test has configured the log, whose stream is closed by then."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest_asyncio.fixture

@@ -58,6 +58,7 @@ class Load:
         self._clients = sorted(clients)
         self._stop = asyncio.Event()
         self.begun = 0
+        self.over = False
         self.answered: list[Submitted] = []
 
     async def run(
@@ -69,6 +70,7 @@ class Load:
                 self.begun += 1
                 group.create_task(self._submit(factory, self.begun, pick(), fields))
                 await asyncio.sleep(self._chance.expovariate(rate))
+        self.over = True
 
     def stop(self) -> None:
         """Submit no more than the least number."""

@@ -93,7 +93,7 @@ async def run(world: trial.World, chosen: Row, seed: int, size: int | None = Non
             verdict.problems.append(f"the row did not run to its end: {error!r}\n{text}")
         verdict.problems += made.notes
         recovery, normal = await _recovered(made)
-        if made.healed is not None and (recovery is None or recovery > chosen.limit):
+        if recovery is not None and recovery > chosen.limit:
             verdict.problems.append(f"I9: recovery took {recovery} s, the limit is {chosen.limit:g} s")
         return Result(
             key=chosen.key,

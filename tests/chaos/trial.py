@@ -41,7 +41,7 @@ PROGRESS = """
 SELECT (SELECT count(*) FROM executions WHERE status IN ('completed', 'partial', 'failed', 'cancelled')) AS over,
        (SELECT count(*) FROM outbox) AS owed,
        (SELECT count(*) FROM step_executions WHERE status IN ('ready', 'dispatched', 'running', 'waiting')) AS live,
-       (SELECT count(*) FROM chaos_history WHERE status = 'completed') AS completed
+       (SELECT count(*) FROM chaos_history WHERE step IS NOT NULL AND status = 'completed') AS completed
 """
 
 
@@ -196,11 +196,17 @@ class Trial:
         await factories.eventually(enough, f"{number} tasks have completed", seconds)
 
     async def progress(self, more: int = 1, seconds: float = factories.PATIENCE) -> None:
-        """Returns when so many more tasks have completed than by now."""
-        (row,) = await self.fetch(
-            "SELECT count(*) AS n FROM chaos_history WHERE step IS NOT NULL AND status = 'completed'"
-        )
-        await self.completed(int(row["n"]) + more, seconds)
+        """Returns when so many more tasks have completed than by now, or when no job is left that could bring them."""
+        (row,) = await self.fetch(PROGRESS)
+        wanted = row["completed"] + more
+
+        async def enough() -> bool:
+            (row,) = await self.fetch(PROGRESS)
+            jobs_submitted = sum(made.begun for made in self.loads)
+            exhausted = all(made.over for made in self.loads) and row["over"] >= jobs_submitted
+            return bool(exhausted or row["completed"] >= wanted)
+
+        await factories.eventually(enough, f"{more} more tasks have completed", seconds)
 
     async def dispatched(self, number: int) -> None:
         """Returns when so many tasks wait for a worker."""

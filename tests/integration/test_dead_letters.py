@@ -125,6 +125,23 @@ async def test_a_step_is_kept_with_its_documents_and_all_attempts(tables: Factor
         assert [letter.again_of for letter in await all_letters(connection)] == [None, letter.id]
 
 
+async def test_a_step_that_is_done_again_needs_no_person_any_more(tables: Factory) -> None:
+    (execution,) = await submit(tables)
+    async with tables.pool.acquire() as connection:
+        rows = [row(execution, step, status=StepStatus.FAILED, error="no") for step in ("a", "b")]
+        await executions.insert_steps(connection, rows)
+        found = (await executions.lock(connection, [execution]))[execution]
+        for failed in rows:
+            await dead_letters.add_step(connection, found, failed)
+        await connection.execute("UPDATE step_executions SET epoch = 2 WHERE step = 'a'")
+        await dead_letters.settle_reopened(connection, [execution])
+        assert [(letter.step, letter.status) for letter in await all_letters(connection)] == [
+            ("a", "requeued"), ("b", "open"),
+        ]  # fmt: skip
+        with pytest.raises(dead_operations.NothingSelectedError):
+            await dead_operations.start(connection, Order("requeue", "me", {"ids": [1]}))
+
+
 async def fill(connection: database.Connection, number: int) -> None:
     """Letters of ten stages, five clients and two reasons."""
     await connection.execute(

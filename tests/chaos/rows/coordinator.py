@@ -28,27 +28,27 @@ async def _killed_at(trial: Trial, point: Failpoint, first: int = 2, last: int =
     trial.claim(member.deaths[0] == -9, f"the coordinator ended with {member.deaths[0]} where a kill was armed")
 
 
-@row("1", "coordinator killed before its transaction", "failpoint", quick=True)
+@row("1", "coordinator killed before its transaction", "failpoint", quick=True, size=8)
 async def before_transaction(trial: Trial) -> None:
     await _killed_at(trial, Failpoint.EVENTS_DECODED)
 
 
-@row("2", "coordinator killed in its transaction, before the commit", "failpoint", quick=True)
+@row("2", "coordinator killed in its transaction, before the commit", "failpoint", quick=True, size=8)
 async def in_transaction(trial: Trial) -> None:
     await _killed_at(trial, Failpoint.TRANSACTION_COMMITTING)
 
 
-@row("3", "coordinator killed after the commit, before it publishes", "failpoint", quick=True)
+@row("3", "coordinator killed after the commit, before it publishes", "failpoint", quick=True, size=8)
 async def after_commit(trial: Trial) -> None:
     await _killed_at(trial, Failpoint.BATCH_COMMITTED)
 
 
-@row("4", "coordinator killed half-way through publishing a batch", "failpoint", quick=True)
+@row("4", "coordinator killed half-way through publishing a batch", "failpoint", quick=True, size=8)
 async def within_publishing(trial: Trial) -> None:
     await _killed_at(trial, Failpoint.PUBLISH_SENT, 5, 40)
 
 
-@row("5", "coordinator killed after the confirms, before it acknowledges", "failpoint", quick=True)
+@row("5", "coordinator killed after the confirms, before it acknowledges", "failpoint", quick=True, size=8)
 async def before_acknowledging(trial: Trial) -> None:
     await _killed_at(trial, Failpoint.BATCH_ACKING)
 

@@ -138,7 +138,7 @@ async def old_snapshot(trial: Trial) -> None:
             await trial.progress(20)
 
 
-@row("37", "result of a commit unknown: cut between COMMIT and its answer", "proxy, on the frame", quick=True, size=15)
+@row("37", "result of a commit unknown: cut between COMMIT and its answer", "proxy, on the frame", quick=True, size=10)
 async def commit_unknown(trial: Trial) -> None:
     await trial.staff(workers=1)
     async with trial.load(rate=4.0):

@@ -36,7 +36,7 @@ async def _beside(
         await consumer.stop()
 
 
-@row("27", "each message duplicated one to five times", "copies published beside", quick=True, size=12)
+@row("27", "each message duplicated one to five times", "copies published beside", quick=True, size=8)
 async def duplicated(trial: Trial) -> None:
     await trial.staff(workers=2)
     copies = 0
@@ -155,7 +155,7 @@ async def unroutable(trial: Trial) -> None:
             return True
 
         bad = [publish(f"stage.nowhere.{uuid.uuid4().hex}", b"lost") for _ in range(200)]
-        fine = [publish(good, b"nonsense") for _ in range(5)]
+        fine = [publish(good, f"nonsense {number}".encode()) for number in range(5)]
         mixed = [call for pair in zip(bad[:5], fine, strict=True) for call in pair] + bad[5:]
         told = await asyncio.gather(*mixed)
         trial.inject("200 publishes to nowhere and 5 to a queue, all at once")

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests import proxy
+from tests import factories, proxy
 from tests.chaos import servers
 from tests.chaos.matrix import row
 from tests.chaos.trial import Trial
@@ -59,16 +59,17 @@ async def slow(trial: Trial) -> None:
     trial.claim(len(lapses) <= 2, f"I9: {len(lapses)} leases lapsed though every worker lived")
 
 
-@row("26", "connection cut after a publish was sent, before its confirm", "proxy, on the frame", quick=True, size=15)
+@row("26", "connection cut after a publish was sent, before its confirm", "proxy, on the frame", quick=True, size=10)
 async def unconfirmed(trial: Trial) -> None:
+    traps = []
+    for name in ("SubmitJob", "StageTask", "StageCompleted"):
+        nth = trial.chance.randint(2, 6)
+        traps.append(trial.proxies[servers.RABBITMQ].trap(name.encode(), nth))
+        trial.inject(f"cut after {name} number {nth}")
     await trial.staff(workers=1)
     async with trial.load(rate=4.0):
-        await trial.completed(5)
-        for name in ("StageCompleted", "StageTask", "SubmitJob"):
-            nth = trial.chance.randint(1, 5)
-            trap = trial.proxies[servers.RABBITMQ].trap(name.encode(), nth)
-            trial.inject(f"cut after {name} number {nth}")
-            async with asyncio.timeout(60.0):
+        for trap in traps:
+            async with asyncio.timeout(factories.PATIENCE):
                 await trap.sprung.wait()
         trial.heal()
         await trial.progress(10)
