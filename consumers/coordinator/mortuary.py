@@ -5,7 +5,7 @@ import functools
 
 import structlog
 
-from consumers.coordinator import facts, intake, marks, transitions
+from consumers.coordinator import facts, intake, marks, settling, transitions
 from consumers.coordinator.batching import Intake
 from consumers.coordinator.desk import Desk
 from consumers.coordinator.outcome import Outcome
@@ -19,6 +19,9 @@ from infra.failpoints import Failpoint
 log = structlog.get_logger()
 
 PREFETCH = 32
+
+TRUSTED = 2
+"""Deliveries of one dead letter that may end with the death of the coordinator before it counts as its cause."""
 
 
 async def consume(desk: Desk) -> Intake:
@@ -44,8 +47,18 @@ async def _deal_with(desk: Desk, delivery: Delivery) -> None:
         await _return_probe(desk, delivery)
     elif (task := _wanted_task(delivery)) is not None:
         await desk.deliver(await transitions.advance(desk.state, [facts.TaskDied(task.key)]))
-    else:
+    elif not await _took_up(desk, delivery):
         await transitions.transact(desk.state, functools.partial(_set_aside, delivery, desk.incoming.user))
+
+
+async def _took_up(desk: Desk, delivery: Delivery) -> bool:
+    """Takes up what died with the coordinators that held it, though it was their neighbour that killed them.
+
+    One that is here for the third time may be the killer itself.
+    """
+    if cause(delivery) is not Reason.DELIVERY_LIMIT or delivery.delivery_count >= TRUSTED:
+        return False
+    return await settling.take_up(desk, delivery)
 
 
 async def _return_probe(desk: Desk, delivery: Delivery) -> None:

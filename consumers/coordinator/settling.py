@@ -79,6 +79,25 @@ async def settle_jobs(desk: Desk, arrived: Intake) -> None:
             desk.pauses.set()
 
 
+async def take_up(desk: Desk, delivery: Delivery) -> bool:
+    """Settles an event or a command that came here by another way than its queue; False if it is none, or is bad."""
+
+    async def work(items: Sequence[Good]) -> Outcome:
+        told = [event for _, event in items if isinstance(event, facts.TaskEvent)]
+        if told:
+            return await transitions.advance(desk.state, told)
+        return await transitions.transact(desk.state, functools.partial(_take, desk, items))
+
+    good, _ = decoded([marks.restored(delivery, desk.incoming.user)], (*EVENTS, *COMMANDS))
+    if not good:
+        return False
+    outcomes, suspects = await batching.settle(desk.state.pool, good, work)
+    for outcome in outcomes:
+        await desk.deliver(outcome)
+    desk.admission.set()
+    return not suspects
+
+
 async def _take(desk: Desk, items: Sequence[Good], connection: transitions.Connection) -> Outcome:
     requests = [Request(command, delivery) for delivery, command in items if isinstance(command, intake.Command)]
     outcome = await intake.submit(connection, desk.state, requests, identifiers.new)

@@ -17,7 +17,7 @@ from tests import factories
 from tests.chaos import levers, matrix, report
 from tests.chaos.rows import broker, clocks, combined, coordinator, database, messages, money, network, store, workers
 from tests.chaos.servers import Servers
-from tests.chaos.trial import World
+from tests.chaos.world import World
 
 MODULES = (coordinator, workers, broker, network, messages, database, store, clocks, money, combined)
 """Importing them registers their rows."""

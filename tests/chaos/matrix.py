@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 
 from tests.chaos import history, trial
+from tests.chaos import world as ground
 
 RECOVERY_LIMIT = 60.0
 """Seconds from the end of the fault to the first completed task, where a row names no shorter limit."""
@@ -71,10 +72,10 @@ def row(
     return register
 
 
-async def run(world: trial.World, chosen: Row, seed: int, size: int | None = None) -> Result:
+async def run(world: ground.World, chosen: Row, seed: int, size: int | None = None) -> Result:
     """Tries one row with a factory of its own and checks what is left of it."""
     began = time.monotonic()
-    async with trial.begin(world, seed, size or chosen.size, quick=chosen.quick) as made:
+    async with ground.begin(world, seed, size or chosen.size, quick=chosen.quick) as made:
         verdict = history.Verdict()
         try:
             try:

@@ -12,7 +12,8 @@ from contracts.tiers import Tier
 from tests.chaos import __main__ as command
 from tests.chaos import matrix
 from tests.chaos.rows import combined
-from tests.chaos.trial import Trial, World
+from tests.chaos.trial import Trial
+from tests.chaos.world import World
 
 POISON = 20
 RECOVERIES = ("47a", "47b", "47c", "47d", "47e")
@@ -36,7 +37,7 @@ def row(minutes: float, executions: int) -> matrix.Row:
         await trial.staff(coordinators=2, workers=3)
         rate = executions / (60.0 * minutes)
         async with trial.load(rate=rate, most=executions), asyncio.TaskGroup() as group:
-            await trial.completed(100)
+            await trial.completed(50, 300.0)
             group.create_task(_poison(trial, 60.0 * minutes / POISON))
             await combined.storm(trial, minutes)
         await trial.drain()

@@ -3,20 +3,16 @@
 import asyncio
 import collections
 import contextlib
-import dataclasses
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import asyncpg
 
 from contracts import messages, registry, topology
-from infra import broker, database, jobs
+from infra import broker, database
 from infra.delivery import BrokerError
-from infra.settings import Settings
 from tests import factories, proxy
 from tests.chaos import crew, history, load, servers
 
@@ -26,12 +22,6 @@ RATE = 4.0
 MOST, MOST_QUICK = 12, 6
 """Times its size is as many jobs as a row submits, however long its fault takes."""
 
-LEASE = {"FACTORY_LEASE_SECONDS": "6", "FACTORY_HEARTBEAT_SECONDS": "1", "FACTORY_SWEEP_SECONDS": "0.5"}
-VARIABLES = {
-    servers.RABBITMQ: ("FACTORY_AMQP_URL",),
-    servers.POSTGRES: ("FACTORY_DATABASE_URL", "FACTORY_WORKER_DATABASE_URL"),
-    servers.S3: ("FACTORY_S3_ENDPOINT",),
-}
 IDLE_SECONDS = 90.0
 """Nothing completes for so long, and what is not over by then is stuck; far longer than a lease of this suite."""
 
@@ -45,15 +35,6 @@ SELECT (SELECT count(*) FROM executions WHERE status IN ('completed', 'partial',
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class World:
-    """Where rows run: the servers' settings, the servers themselves where a row may touch them, and a folder."""
-
-    settings: Settings
-    servers: servers.Servers | None
-    folder: Path
-
-
 class Trial:
     """What a row's function works with. ``chance`` is seeded: the same seed injects the same faults.
 
@@ -62,7 +43,7 @@ class Trial:
 
     def __init__(
         self,
-        world: World,
+        own: servers.Servers | None,
         seed: int,
         size: int,
         factory: factories.Factory,
@@ -72,7 +53,7 @@ class Trial:
         *,
         quick: bool,
     ) -> None:
-        self._world = world
+        self._own = own
         self.seed = seed
         self.cleanup = cleanup
         self.chance = random.Random(seed)
@@ -95,8 +76,8 @@ class Trial:
     @property
     def servers(self) -> servers.Servers:
         """The servers, for rows that kill or freeze them."""
-        assert self._world.servers is not None, "this row needs servers of its own"
-        return self._world.servers
+        assert self._own is not None, "this row needs servers of its own"
+        return self._own
 
     def inject(self, what: str) -> None:
         """Says which fault begins now."""
@@ -282,42 +263,3 @@ class Trial:
         except BrokerError as error:
             return {f"the broker does not answer: {error}": 1}
         return found
-
-
-async def prepare(factory: factories.Factory) -> None:
-    """What every row needs: clients, the chain of five steps, and a database that writes its history."""
-    async with factory.pool.acquire() as connection:
-        await connection.execute(history.INSTALL)
-        for name, tier in load.CLIENTS.items():
-            await jobs.save_client(connection, name, name.title(), tier, None)
-    await factory.template("chain", load.CHAIN)
-
-
-@contextlib.asynccontextmanager
-async def begin(world: World, seed: int, size: int, *, quick: bool) -> AsyncIterator[Trial]:
-    """A trial whose processes reach every server through a proxy; all of it is gone afterwards."""
-    folder = world.folder / f"trial-{time.monotonic_ns()}"
-    folder.mkdir(parents=True)
-    async with (
-        contextlib.AsyncExitStack() as cleanup,
-        factories.make(world.settings, folder) as factory,
-        contextlib.AsyncExitStack() as stack,
-    ):
-        proxies: dict[str, proxy.Proxy] = {}
-        for name, variables in VARIABLES.items():
-            address = urlsplit(factory.environment[variables[0]])
-            between = proxies[name] = await stack.enter_async_context(
-                proxy.to(address.hostname or "", address.port or 0)
-            )
-            for variable in variables:
-                factory.environment[variable] = _through(factory.environment[variable], between.port)
-        factory.environment.update(LEASE)
-        await prepare(factory)
-        members = await stack.enter_async_context(crew.of(factory))
-        yield Trial(world, seed, size, factory, members, proxies, cleanup, quick=quick)
-
-
-def _through(url: str, port: int) -> str:
-    parts = urlsplit(url)
-    login, at, _ = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{login}{at}127.0.0.1:{port}").geturl()

@@ -6,7 +6,7 @@ import pytest
 
 from infra import settings
 from tests.chaos import __main__ as command
-from tests.chaos import matrix, report, trial
+from tests.chaos import matrix, report, world
 
 SEED = 7
 QUICK = [row.key for row in matrix.ROWS.values() if row.quick]
@@ -26,6 +26,6 @@ def test_every_row_of_the_matrix_is_tried_or_has_a_reason() -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("key", QUICK)
 async def test_row(key: str, stack: settings.Settings, tmp_path: Path) -> None:
-    result = await matrix.run(trial.World(stack, None, tmp_path), matrix.ROWS[key], SEED)
+    result = await matrix.run(world.World(stack, None, tmp_path), matrix.ROWS[key], SEED)
     assert result.passed, report.line(result)
     assert result.verdict.lost == result.verdict.doubled == result.verdict.stuck == 0

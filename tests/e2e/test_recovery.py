@@ -10,7 +10,7 @@ import pytest
 from contracts import encoding, messages, topology
 from contracts.tiers import Tier
 from infra.delivery import Delivery
-from tests.factories import Factory, eventually
+from tests.factories import Client, Factory, eventually, terminate
 
 # A lease must outlast the time that a killed process takes to come back, here as in production.
 QUICK = {"FACTORY_LEASE_SECONDS": "10", "FACTORY_HEARTBEAT_SECONDS": "1", "FACTORY_SWEEP_SECONDS": "0.5"}
@@ -224,3 +224,47 @@ async def test_a_damaged_template_stops_its_own_executions_only(factory: Factory
     assert finished[sound].status == "completed"
     assert finished[waiting].status == "failed"
     assert "nowhere" in finished[waiting].explanation
+
+
+async def give_up(client: Client, queue: str) -> None:
+    """Takes the queue's one message and gives it back until the broker has had enough, as dying consumers would."""
+    puller = await client.connection.puller()
+
+    async def given_up() -> bool:
+        delivery = await puller.get(queue)
+        if delivery is None:
+            return (await client.connection.inspect(topology.DEAD_LETTERS))[0] == 1
+        await delivery.give_back()
+        return False
+
+    await eventually(given_up, f"the broker gives up what waits in {queue}")
+
+
+async def test_what_died_with_its_neighbours_is_taken_up_again(factory: Factory) -> None:
+    await factory.client()
+    await factory.template("one", [{"name": "work"}])
+    async with factory.connect() as client:
+        await client.submit("one")
+        await give_up(client, topology.jobs_queue(Tier.BASIC))
+        first = factory.coordinator()
+        await client.answered(messages.JobAccepted)
+        await eventually(lambda: offered(factory), "the task is offered")
+        first.kill()
+        first.wait()
+        worker = factory.worker()
+        await eventually(lambda: ran(factory), "the work is done")
+        terminate(worker)
+        await give_up(client, topology.events_queue(Tier.BASIC))
+        factory.coordinator()
+        (ended,) = await client.answered(messages.ExecutionFinished)
+    assert ended.status == "completed"
+    assert len(factory.runs()) == 1
+    assert await factory.fetch("SELECT 1 FROM dead_letters") == []
+
+
+async def offered(factory: Factory) -> bool:
+    return bool(await factory.fetch("SELECT 1 FROM step_executions WHERE published_at IS NOT NULL"))
+
+
+async def ran(factory: Factory) -> bool:
+    return len(factory.runs()) == 1

@@ -65,7 +65,7 @@ async def memory_alarm(trial: Trial) -> None:
 
 @row("18", "disk alarm on and off", "rabbitmqctl", own=True)
 async def disk_alarm(trial: Trial) -> None:
-    await _alarmed(trial, ("set_disk_free_limit", "100TB"), ("set_disk_free_limit", "1GB"))
+    await _alarmed(trial, ("set_disk_free_limit", "100000GB"), ("set_disk_free_limit", "1GB"))
 
 
 @row("19a", "stage queue purged while tasks wait in it", "management API", limit=REPAIR_LIMIT)
