@@ -49,6 +49,11 @@ def accept(change: Change, row: StepExecution, fact: messages.StageAccepted) -> 
     )
 
 
+def note_late_start(change: Change, row: StepExecution, worker: str) -> Change:
+    """Counts the start of a copy; the attempt that counts is still the row's own."""
+    return change.to(change.snapshot.with_row(dataclasses.replace(row, starts=(*row.starts, worker))))
+
+
 def progress(change: Change, row: StepExecution, fact: messages.StageProgress) -> Change:
     told = dataclasses.replace(
         row, status=StepStatus.RUNNING, worker=fact.worker, fraction=fact.fraction, note=fact.note or None

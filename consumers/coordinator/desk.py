@@ -5,6 +5,7 @@ import collections
 import dataclasses
 import datetime
 import time
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from consumers.coordinator import publishing
@@ -12,7 +13,7 @@ from consumers.coordinator.manifests import Store
 from consumers.coordinator.outcome import Outcome
 from consumers.coordinator.snapshot import Snapshot
 from consumers.coordinator.transitions import State
-from contracts.messages import TaskKey
+from contracts.messages import StageTask, TaskKey
 from contracts.states import STEP_OVER, StepStatus
 from contracts.tiers import Tier
 from infra.broker import Connection, Publisher
@@ -109,6 +110,8 @@ class Desk:
     publisher: Publisher
     store: Store
     health: Health
+    offering: set[TaskKey] = dataclasses.field(default_factory=set)
+    refused: int = 0
     confirmed: list[TaskKey] = dataclasses.field(default_factory=list)
     admission: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     pauses: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
@@ -129,10 +132,21 @@ class Desk:
         """Publishes what a committed transaction owes, and wakes the loops that have work by it."""
         traces = {after.id: after.execution.traceparent for _, after in outcome.changed}
         if outcome.tasks:
-            self.confirmed += await publishing.publish_tasks(self.publisher, outcome.tasks, traces, self.doubt)
+            await self.offer(outcome.tasks, traces)
         if outcome.owed:
             await publishing.publish_owed(self.state.pool, self.publisher, outcome.owed)
         self.note(outcome)
+
+    async def offer(self, tasks: Sequence[StageTask], traces: Mapping[UUID, str | None]) -> int:
+        """Publishes tasks; returns how many of them the broker has confirmed."""
+        keys = {task.key for task in tasks}
+        self.offering |= keys
+        try:
+            confirmed = await publishing.publish_tasks(self.publisher, tasks, traces, self.doubt)
+        finally:
+            self.offering -= keys
+        self.confirmed += confirmed
+        return len(confirmed)
 
     def note(self, outcome: Outcome) -> None:
         """Remembers what a transaction came to."""

@@ -50,6 +50,8 @@ def apply(snapshot: Snapshot, fact: facts.Fact, tools: Tools) -> Change:
         case _:
             row = snapshot.rows.get((fact.key.step, fact.key.shard))
             refused = guards.refusal(snapshot, row, fact)
+            if row is not None and guards.is_late_start(fact, snapshot, row):
+                return attempts.note_late_start(change, row, fact.worker)
             if row is None or refused:
                 return change.plus(Ignored(refused or "unknown"))
             return _apply_to(change, row, fact, tools)

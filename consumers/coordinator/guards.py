@@ -1,9 +1,27 @@
 """Which facts about a task count: those about its current attempt, in the state they belong to."""
 
+from typing import TypeGuard
+
 from consumers.coordinator import facts
 from consumers.coordinator.snapshot import Snapshot
+from contracts import messages
 from contracts.executions import StepExecution
 from contracts.states import EXECUTION_OVER, STEP_OFFERED, StepStatus
+
+
+def is_late_start(fact: facts.TaskFact, snapshot: Snapshot, row: StepExecution) -> TypeGuard[messages.StageAccepted]:
+    """Whether a worker has begun an earlier attempt of what is still to be done, from a copy that was left of its task.
+
+    It cannot finish it, but it may die of it, and then that death counts towards a crash loop.
+    """
+    return (
+        isinstance(fact, messages.StageAccepted)
+        and fact.epoch == row.epoch == snapshot.step(row.step).epoch
+        and fact.attempt < row.attempt
+        and row.status in STEP_OFFERED
+        and row.shards is None
+        and fact.worker not in row.starts
+    )
 
 
 def refusal(snapshot: Snapshot, row: StepExecution | None, fact: facts.TaskFact) -> str | None:

@@ -14,6 +14,7 @@ from consumers.coordinator.desk import Desk
 from consumers.coordinator.outcome import Outcome
 from contracts import encoding, messages, topology
 from contracts.errors import FactoryError
+from contracts.messages import TaskKey
 from infra import database, executions, failpoints, leases, outbox, pauses, shared, timers
 from infra.delivery import BrokerError
 from infra.failpoints import Failpoint
@@ -25,6 +26,9 @@ CRASH_STARTS = 5
 SNAPSHOT_SECONDS = 60.0
 HOUSE_SECONDS = 3600.0
 HEARTBEAT_BACKLOG = 10
+
+MOST_REFUSED = 3
+"""Sweeps in a row whose publishes the broker confirms none of before everything is connected anew."""
 
 
 async def every(desk: Desk, name: str, seconds: float, work: Callable[[Desk], Awaitable[None]]) -> None:
@@ -103,21 +107,32 @@ async def sweep_owed(desk: Desk) -> None:
     # After an outage of the database much is confirmed that could not be written down; it is not owed.
     await note_published(desk)
     async with desk.state.pool.acquire() as connection:
-        keys = await leases.unpublished(connection, desk.patience.owed, LIMIT)
+        owed_tasks = await leases.unpublished(connection, desk.patience.owed, LIMIT)
         if desk.prepare.empty():
             for key in await leases.unprepared(connection, LIMIT):
                 desk.prepare.put_nowait(key)
-    for key in keys:
-        log.warning("task_published_again", task=key)
-    if keys:
-        tasks = await transitions.republish(desk.state, keys)
-        desk.confirmed += await publishing.publish_tasks(desk.publisher, tasks, {}, desk.doubt)
+    # What this process is still publishing is late, not lost: there is much of it.
+    if keys := [key for key in owed_tasks if key not in desk.offering]:
+        await _offer_again(desk, keys)
     async with desk.state.pool.acquire() as connection, connection.transaction():
         owed = await outbox.claim(connection, desk.patience.owed, LIMIT)
         failpoints.reach(Failpoint.OWED_CLAIMING)
     failpoints.reach(Failpoint.OWED_CLAIMED)
     if owed:
         await publishing.publish_owed(desk.state.pool, desk.publisher, owed)
+
+
+async def _offer_again(desk: Desk, keys: Sequence[TaskKey]) -> None:
+    for key in keys:
+        log.warning("task_published_again", task=key)
+    tasks = await transitions.republish(desk.state, keys)
+    if not tasks or await desk.offer(tasks, {}):
+        desk.refused = 0
+        return
+    # RabbitMQ 3.10 goes on refusing on a channel that once met a full queue, though the queue is full no more.
+    desk.refused += 1
+    if desk.refused >= MOST_REFUSED:
+        raise BrokerError(f"the broker has confirmed none of {len(tasks)} tasks, {desk.refused} times in a row")
 
 
 async def note_published(desk: Desk) -> None:

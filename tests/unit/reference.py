@@ -86,6 +86,12 @@ class Reference:
 
     def _about_a_task(self, fact: facts.TaskFact) -> bool:
         unit = self.units.get((fact.key.step, fact.key.shard))
+        if unit is not None and isinstance(fact, messages.StageAccepted) and fact.attempt < unit.attempt:
+            if fact.epoch != unit.epoch or unit.epoch != self.units[fact.step, 0].epoch or unit.shards is not None:
+                return False
+            counts = unit.status in OFFERED and fact.worker not in unit.starts
+            unit.starts |= {fact.worker} if counts else set()
+            return counts
         if unit is None or (fact.key.epoch, fact.key.attempt) != (unit.epoch, unit.attempt):
             return False
         if unit.shards is not None or unit.epoch != self.units[fact.key.step, 0].epoch:

@@ -81,7 +81,7 @@ KINDS = (
     *("failed",) * 3,
     *("accepted", "progressed", "lapsed", "lost", "replayed", "replayed", "due", "due", "prepared"),
     *("died", "late", "looped", "older", "newer", "epoch", "started", "started", "cancelled", "time_up"),
-    *("paused", "resumed", "resumed", "retry", "rerun", "restart", "requeue", "gone", "gone", "outage"),
+    *("paused", "resumed", "resumed", "retry", "rerun", "restart", "requeue", "gone", "gone", "outage", "late_start"),
 )
 
 actions = st.builds(
@@ -111,6 +111,8 @@ def about(game: Play, action: Action, heard: list[facts.Fact]) -> facts.Fact | N
         "newer": key._replace(attempt=key.attempt + 1),
         "epoch": key._replace(epoch=key.epoch + 1),
     }
+    if action.kind == "late_start":
+        return messages.StageAccepted(**keys["older"]._asdict(), worker=worker)
     if action.kind in keys:
         return completed(keys[action.kind], worker, action.records)
     event = {"worker": worker, **key._asdict()}

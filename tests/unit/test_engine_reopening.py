@@ -181,3 +181,12 @@ def test_at_its_deadline_an_execution_ends_with_what_it_has() -> None:
     game.tell(facts.TimeUp(game.execution.id))
     assert (game.execution.status, game.finished.explanation) == ("partial", "its deadline has passed")
     assert game.tell(facts.TimeUp(game.execution.id)) == ["over"]
+
+
+def test_who_begins_a_copy_of_an_earlier_attempt_may_die_of_it_and_that_counts() -> None:
+    game = Play(step("a")).start()
+    copy = game.accepted("a", worker="w1")
+    game.tell(facts.TaskLost(game.key("a")))
+    assert (game.row("a").attempt, game.tell(copy)) == (2, [])
+    assert (game.status("a"), game.row("a").starts) == ("dispatched", ("w1",))
+    assert game.tell(copy) == ["stale"]
