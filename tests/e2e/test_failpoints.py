@@ -27,6 +27,15 @@ DEATHS = 12
 """Deaths in a row before a healthy process catches up: the broker gives up what has died with twenty."""
 
 
+GIVEN_BACK = {
+    Failpoint.BUFFER_RETURNING: "effect",
+    Failpoint.BUFFER_RETURNED: "effect",
+    Failpoint.SURPLUS_RETURNING: "slow_effect",
+    Failpoint.SURPLUS_RETURNED: "slow_effect",
+}
+"""Points that no even load comes to, and the stage whose tasks must be many at once."""
+
+
 def places() -> dict[Failpoint, str]:
     """In which part of the source each point stands."""
     found: dict[Failpoint, str] = {}
@@ -84,7 +93,7 @@ async def test_no_failpoint_loses_or_doubles_anything(factory: Factory, dying: s
     for name, steps in TEMPLATES.items():
         await factory.template(name, steps)
     where = places()
-    points = [point for point in Failpoint if where[point] in (dying, "both")]
+    points = [point for point in Failpoint if where[point] in (dying, "both") and point not in GIVEN_BACK]
     # A worker that stays takes over what the other one dies of, before five deaths make a crash loop of it.
     factory.worker("effect", "slow_effect")
     if dying == "worker":
@@ -103,6 +112,36 @@ async def test_no_failpoint_loses_or_doubles_anything(factory: Factory, dying: s
             factory.coordinator()
         await _drained(factory, client, load)
         await _check(factory, client, load)
+
+
+@pytest.mark.parametrize("point", GIVEN_BACK)
+async def test_what_a_worker_gives_back_while_it_dies_is_done_once(factory: Factory, point: Failpoint) -> None:
+    factory.environment.update(QUICK)
+    stage = GIVEN_BACK[point]
+    for tier in Tier:
+        await factory.client(tier.value, tier)
+    await factory.template("one", [{"name": "work", "stage": stage, "parameters": {"seconds": "0.2"}}])
+    factory.coordinator()
+    worker = factory.worker(stage, concurrency=1, FACTORY_FAILPOINT=f"{point}:kill")
+    submitted = 0
+    async with factory.connect() as client:
+
+        async def died() -> bool:
+            nonlocal submitted
+            for tier in Tier:
+                await client.submit("one", client=tier.value)
+                submitted += 1
+            if stage == "effect" and len(factory.runs()) > 2:
+                # A worker that leaves gives back what it has buffered.
+                worker.terminate()
+            return worker.poll() is not None
+
+        await eventually(died, f"{point} is reached")
+        assert worker.returncode == -signal.SIGKILL
+        factory.worker(stage)
+        assert await factory.all_over(submitted) == {"completed": submitted}
+        counted = await factory.fetch("SELECT count(*)::int AS n FROM step_executions WHERE status = 'completed'")
+    assert counted[0]["n"] == submitted
 
 
 SENDER = """
