@@ -10,7 +10,7 @@ from contracts.errors import FactoryError
 from infra import views
 from infra.settings import Settings
 from producer import delivering, watching
-from producer.cli import output, session
+from producer.cli import output, session, storing
 
 Id = Annotated[UUID, typer.Argument(help="The execution's id.")]
 
@@ -64,5 +64,5 @@ async def _get(configured: Settings, execution_id: UUID, form: str | None, out: 
     if not chosen:
         offered = ", ".join(sorted({item.format for item in found}))
         raise FactoryError(f"execution {execution_id} has no format '{form}'; it has: {offered}")
-    async with session.store(configured) as store:
+    async with storing.store(configured) as store:
         return await delivering.save(chosen, store, out or delivering.folder_of(configured.home, execution_id))

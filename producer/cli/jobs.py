@@ -15,7 +15,7 @@ from contracts.tiers import OptimiseFor, Quality
 from infra import documents, identifiers, jobs
 from infra.settings import Settings
 from producer import client, definitions, values, watching
-from producer.cli import durations, live, output, session
+from producer.cli import durations, live, output, session, storing
 
 GOOD = frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.PARTIAL})
 UPLOADS = "parameters"
@@ -93,7 +93,7 @@ async def _submit(configured: Settings, order: Order) -> messages.JobAccepted:
         given[name] = values.parse(template, name, text)
     today = datetime.datetime.now(datetime.UTC).date()
     place = documents.Place(order.client, today, messages.TaskKey(identifiers.new(), 1, UPLOADS, 0, 1))
-    async with session.store(configured) as store:
+    async with storing.store(configured) as store:
         parameters = await values.store(template, given, place, store)
     job = messages.SubmitJob(
         submit_key=order.key or client.new_key(),

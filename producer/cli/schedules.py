@@ -12,7 +12,7 @@ from infra import jobs, schedules
 from infra.schedules import Schedule
 from infra.settings import Settings
 from producer import client, definitions, scheduling, values
-from producer.cli import output, session
+from producer.cli import output, session, storing
 
 Id = Annotated[str, typer.Argument(help="The schedule's id.")]
 
@@ -55,7 +55,7 @@ def add(
 
 
 async def _add(configured: Settings, wanted: Schedule, parameters: list[str], file: Path | None) -> Schedule:
-    async with session.tables(configured) as connection, session.store(configured) as store:
+    async with session.tables(configured) as connection, storing.store(configured) as store:
         template = await definitions.find(connection, wanted.template, wanted.template_version)
         given = {} if file is None else values.of_file(template, file)
         for name, text in values.assignments(parameters).items():

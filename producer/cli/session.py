@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import TypeVar
 
 from contracts.errors import FactoryError
-from infra import database, log, objects, settings
+from infra import database, log, settings
 from infra.settings import Settings
 
 T = TypeVar("T")
@@ -55,10 +55,3 @@ async def tables(configured: Settings, size: int = 2) -> AsyncIterator[database.
         pool.acquire() as connection,
     ):
         yield connection
-
-
-@contextlib.asynccontextmanager
-async def store(configured: Settings) -> AsyncIterator[objects.Objects]:
-    """The bucket of documents."""
-    async with objects.of(configured, threads=4) as found:
-        yield found

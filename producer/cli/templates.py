@@ -11,7 +11,7 @@ from contracts.errors import FactoryError, TemplateError
 from contracts.templates import Template
 from infra import templates as stored_templates
 from producer import definitions
-from producer.cli import output, session
+from producer.cli import output, session, storing
 
 Files = Annotated[list[Path], typer.Argument(help="YAML files.")]
 Name = Annotated[str, typer.Argument(help="The template's name.")]
@@ -43,7 +43,7 @@ def apply(files: Files, json: output.Json = False) -> None:
 
 async def _apply(found: list[Template]) -> list[tuple[Template, bool]]:
     configured = session.known()
-    async with session.tables(configured) as connection, session.store(configured) as store:
+    async with session.tables(configured) as connection, storing.store(configured) as store:
         return await definitions.apply(configured, connection, store, found)
 
 

@@ -198,15 +198,13 @@ class Trial:
 
         await factories.eventually(enough, f"{number} tasks wait for a worker")
 
-    async def stalled(self) -> None:
-        """Returns when nothing has completed for two seconds."""
+    async def repaired(self, kind: str) -> None:
+        """Returns when a coordinator has noticed the damage and counted its repair."""
 
-        async def silent() -> bool:
-            query = "SELECT coalesce(max(at) < now() - interval '2 seconds', true) AS silent FROM chaos_history "
-            rows = await self.fetch(query + "WHERE step IS NOT NULL AND status = 'completed'")
-            return bool(rows[0]["silent"])
+        async def counted() -> bool:
+            return bool(await self.fetch("SELECT 1 FROM repairs WHERE kind = $1 AND number > 0", kind))
 
-        await factories.eventually(silent, "nothing completes any more")
+        await factories.eventually(counted, f"a {kind} is put right", 90.0)
 
     async def dead(self, number: int, seconds: float = factories.PATIENCE) -> None:
         """Returns when there are so many dead letters."""

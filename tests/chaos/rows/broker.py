@@ -109,7 +109,7 @@ async def unbound(trial: Trial) -> None:
             queue = topology.stage_queue(STAGE, tier)
             await levers.unbind(trial.factory.settings, topology.STAGES, queue, queue)
         trial.inject("removal of the stage's bindings")
-        await trial.stalled()
+        await trial.repaired("binding")
         trial.heal()
         await trial.progress(20, REPAIR_LIMIT)
     await trial.drain()
