@@ -146,7 +146,6 @@ def _values(olds: Sequence[StepExecution], news: Sequence[StepExecution]) -> lis
         [n.fraction for n in news],
         [n.note for n in news],
         offered,
-        [n.wait for n in news],
         [n.epoch for n in news],
         [n.degraded for n in news],
         [n.remade for n in news],

@@ -116,7 +116,6 @@ async def insert(connection: database.Connection, new: Sequence[NewExecution]) -
         [n.correlation_id for n in new],
         [n.traceparent for n in new],
         [n.job.delay for n in new],
-        [n.job.deadline for n in new],
     )
     stored = {row["id"] for row in rows}
     delays = {n.id: n.job.delay for n in new if n.id in stored and n.job.delay}

@@ -53,7 +53,7 @@ ON CONFLICT (execution_id, step, shard) DO UPDATE
 SET epoch = excluded.epoch, attempt = s.attempt + 1, status = 'pending', stage = excluded.stage, retries = 0, fallback = 0,
     worker = NULL, starts = '{}', output = NULL, files = NULL, summary = NULL, metrics = NULL, error_class = NULL,
     error = NULL, error_details = NULL, fraction = NULL, note = NULL, dispatched_at = NULL, published_at = NULL,
-    started_at = NULL, finished_at = NULL, next_attempt_at = NULL, degraded = false
+    started_at = NULL, finished_at = NULL, degraded = false
 WHERE s.epoch < excluded.epoch
 
 -- name: keep_shards
@@ -72,7 +72,7 @@ SET epoch = $4,
     published_at = CASE WHEN s.status = 'completed' THEN s.published_at END,
     started_at = CASE WHEN s.status = 'completed' THEN s.started_at END,
     finished_at = CASE WHEN s.status = 'completed' THEN s.finished_at END,
-    next_attempt_at = NULL, degraded = false
+    degraded = false
 WHERE s.execution_id = $1 AND s.step = $2 AND s.shard > 0 AND s.epoch = $3
 
 -- name: release_shards
@@ -91,7 +91,7 @@ RETURNING s.shard, s.attempt, s.stage
 -- name: cancel_shards
 -- Cancels all shards of these steps that are not over.
 UPDATE step_executions s
-SET status = 'cancelled', finished_at = now(), next_attempt_at = NULL
+SET status = 'cancelled', finished_at = now()
 FROM unnest($1::uuid[], $2::text[], $3::integer[]) AS named (execution_id, step, epoch)
 WHERE s.execution_id = named.execution_id AND s.step = named.step AND s.shard > 0 AND s.epoch = named.epoch
     AND s.status IN ('pending', 'ready', 'dispatched', 'running', 'waiting')
@@ -99,7 +99,8 @@ WHERE s.execution_id = named.execution_id AND s.step = named.step AND s.shard > 
 -- name: update_steps
 -- Writes changed steps; the guard lets no write pass that was decided on another state than the stored one.
 UPDATE step_executions s
-SET epoch = new.epoch, attempt = new.attempt, degraded = new.degraded, remade = new.remade, status = new.status, stage = new.stage, retries = new.retries, fallback = new.fallback,
+SET epoch = new.epoch, attempt = new.attempt, degraded = new.degraded, remade = new.remade, status = new.status,
+    stage = new.stage, retries = new.retries, fallback = new.fallback,
     worker = new.worker, starts = ARRAY(SELECT jsonb_array_elements_text(new.starts::jsonb)), shards = new.shards,
     inputs = new.inputs, manifest = new.manifest, output = new.output, files = new.files, summary = new.summary,
     metrics = new.metrics, error_class = new.error_class, error = new.error, error_details = new.error_details,
@@ -115,18 +116,16 @@ SET epoch = new.epoch, attempt = new.attempt, degraded = new.degraded, remade = 
                       WHEN new.status IN ('running', 'completed', 'failed') THEN coalesce(s.started_at, now())
                       ELSE s.started_at END,
     finished_at = CASE WHEN new.status IN ('completed', 'failed', 'skipped', 'cancelled')
-                       THEN coalesce(s.finished_at, now()) END,
-    next_attempt_at = CASE WHEN new.status = 'waiting' THEN now() + make_interval(secs => new.wait) END
+                       THEN coalesce(s.finished_at, now()) END
 FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $5::integer[], $6::text[],
             $7::integer[], $8::text[], $9::text[], $10::integer[], $11::smallint[], $12::text[], $13::text[],
             $14::integer[], $15::jsonb[], $16::jsonb[], $17::jsonb[], $18::jsonb[], $19::jsonb[], $20::jsonb[],
-            $21::text[], $22::text[], $23::jsonb[], $24::real[], $25::text[], $26::boolean[], $27::double precision[],
-            $28::integer[], $29::boolean[], $30::smallint[])
+            $21::text[], $22::text[], $23::jsonb[], $24::real[], $25::text[], $26::boolean[], $27::integer[], $28::boolean[],
+            $29::smallint[])
     AS new (execution_id, step, shard, old_epoch, old_attempt, old_status,
             attempt, status, stage, retries, fallback, worker, starts,
             shards, inputs, manifest, output, files, summary, metrics,
-            error_class, error, error_details, fraction, note, offered, wait,
-            epoch, degraded, remade)
+            error_class, error, error_details, fraction, note, offered, epoch, degraded, remade)
 WHERE s.execution_id = new.execution_id AND s.step = new.step AND s.shard = new.shard
     AND s.epoch = new.old_epoch AND s.attempt = new.old_attempt AND s.status = new.old_status
 RETURNING s.execution_id, s.step, s.shard

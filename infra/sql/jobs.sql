@@ -23,16 +23,15 @@ CROSS JOIN LATERAL (
 -- Stores jobs as queued executions, or paused where they have a delay; one whose submit key its client has used is left out.
 INSERT INTO executions (id, client_id, submit_key, submit_hash, template, template_version, parameters, tier, quality,
                         optimise_for, urgency, position, estimate, budget, reply_to, correlation_id, traceparent,
-                        status, pause_reason, deadline_at)
+                        status, pause_reason)
 SELECT id, client_id, submit_key, submit_hash, template, template_version, parameters, tier, quality,
        optimise_for, urgency, position, estimate, budget, reply_to, correlation_id, traceparent,
-       CASE WHEN delay > 0 THEN 'paused' ELSE 'queued' END, CASE WHEN delay > 0 THEN 'delay' END,
-       now() + make_interval(secs => deadline)
+       CASE WHEN delay > 0 THEN 'paused' ELSE 'queued' END, CASE WHEN delay > 0 THEN 'delay' END
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::jsonb[], $8::text[],
             $9::text[], $10::text[], $11::smallint[], $12::integer[], $13::double precision[], $14::bigint[],
-            $15::text[], $16::text[], $17::text[], $18::double precision[], $19::double precision[])
+            $15::text[], $16::text[], $17::text[], $18::double precision[])
     AS new (id, client_id, submit_key, submit_hash, template, template_version, parameters, tier, quality,
-            optimise_for, urgency, position, estimate, budget, reply_to, correlation_id, traceparent, delay, deadline)
+            optimise_for, urgency, position, estimate, budget, reply_to, correlation_id, traceparent, delay)
 ON CONFLICT (client_id, submit_key) DO NOTHING
 RETURNING id
 

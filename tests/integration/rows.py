@@ -84,8 +84,7 @@ async def age(connection: database.Connection, seconds: float) -> None:
         """UPDATE step_executions
            SET dispatched_at = dispatched_at - make_interval(secs => $1),
                published_at = published_at - make_interval(secs => $1),
-               started_at = started_at - make_interval(secs => $1),
-               next_attempt_at = next_attempt_at - make_interval(secs => $1)""",
+               started_at = started_at - make_interval(secs => $1)""",
         "UPDATE worker_instances SET last_seen = last_seen - make_interval(secs => $1)",
         "UPDATE outbox SET created_at = created_at - make_interval(secs => $1)",
     ):

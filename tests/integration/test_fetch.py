@@ -412,7 +412,7 @@ async def test_packed_bodies_are_unpacked(encoding: str, content: bytes) -> None
     ("encoding", "content", "explanation"),
     [
         ("br", b"x", "packed as 'br'"),
-        ("gzip, gzip", gzip.compress(gzip.compress(b"x")), "packed as 'gzip, gzip'"),
+        ("gzip, gzip", gzip.compress(gzip.compress(b"x", mtime=0), mtime=0), "packed as 'gzip, gzip'"),
         ("gzip", b"no gzip at all", "not packed as its header says"),
         ("gzip", gzip.compress(b" " * 1_900_000), "as a bomb does"),
         ("deflate", zlib.compress(b" " * 1_900_000), "as a bomb does"),
