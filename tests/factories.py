@@ -5,8 +5,6 @@ import contextlib
 import dataclasses
 import os
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -24,9 +22,9 @@ from infra import templates as stored_templates
 from infra.delivery import Delivery
 from infra.settings import Settings
 from producer import provision
+from tests import launcher
+from tests.launcher import PLUGINS, ROOT, Process
 
-PLUGINS = Path(__file__).parent / "plugins"
-ROOT = Path(__file__).parents[1]
 PATIENCE = 60.0
 """Seconds until a condition that should come true is given up; not a measure of speed."""
 
@@ -90,30 +88,24 @@ class Factory:
         self.folder = folder
         self.pool = pool
         self.effects = folder / "effects.log"
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Process] = []
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Starts ``python -m consumers ...``; its log is in the test's folder."""
+    def start(self, *arguments: str, **environment: str) -> Process:
+        """Starts what ``python -m consumers ...`` runs; its log is in the test's folder."""
         name = f"{arguments[0]}-{len(self.processes)}.log"
-        with (self.folder / name).open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "consumers", *arguments],
-                env={**self.environment, **environment},
-                cwd=ROOT,
-                stderr=log,
-            )
+        process = launcher.running().start(arguments, {**self.environment, **environment}, self.folder / name)
         self.processes.append(process)
         return process
 
-    def coordinator(self, **environment: str) -> subprocess.Popen[bytes]:
+    def coordinator(self, **environment: str) -> Process:
         """Starts a coordinator."""
         return self.start("coordinator", **environment)
 
-    def worker(self, *stages: str, concurrency: int = 8, **environment: str) -> subprocess.Popen[bytes]:
+    def worker(self, *stages: str, concurrency: int = 8, **environment: str) -> Process:
         """Starts a worker of these stages."""
         return self.start("worker", *(stages or ("effect",)), "--concurrency", str(concurrency), **environment)
 
-    def log(self, process: subprocess.Popen[bytes]) -> str:
+    def log(self, process: Process) -> str:
         """What a process has logged."""
         index = self.processes.index(process)
         (path,) = self.folder.glob(f"*-{index}.log")
@@ -280,7 +272,7 @@ async def _manage(stack: Settings, method: str, path: str, body: object = None) 
         answer.raise_for_status()
 
 
-def terminate(process: subprocess.Popen[bytes], patience: float = 30.0) -> int:
+def terminate(process: Process, patience: float = 30.0) -> int:
     """Asks a process to end in good order and returns its exit status."""
     process.send_signal(signal.SIGTERM)
     return process.wait(patience)

@@ -1,13 +1,13 @@
 """What a coordinator says of itself, and what an operator does to its broker."""
 
 import socket
-import subprocess
 from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
 import aiohttp
 
 from tests.factories import Factory, eventually
+from tests.launcher import Process
 
 TIMEOUT = aiohttp.ClientTimeout(total=5)
 
@@ -19,7 +19,7 @@ class Coordinator:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
-        self.process: subprocess.Popen[bytes] = factory.start(
+        self.process: Process = factory.start(
             "coordinator", "--health-port", str(self.port), **environment
         )
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from consumers.coordinator import backoff, endings, facts, failures, joins, offers, pauses, reopening
-from consumers.coordinator.effects import CancelShards, Change, Delivered, Ignored, Offer, Recorded, StepDied
+from consumers.coordinator.effects import Change, Delivered, Ignored, Offer, Recorded, StepDied
 from consumers.coordinator.failures import Failure
 from consumers.coordinator.tools import Tools
 from contracts import messages
@@ -155,8 +155,7 @@ def _stop(change: Change, row: StepExecution, failure: Failure) -> Change:
     parent = change.snapshot.step(row.step)
     if row.shard:
         shard = dataclasses.replace(failures.noted(row, failure), status=StepStatus.FAILED)
-        change = change.to(change.snapshot.with_row(shard)).plus(CancelShards(row.step, row.epoch))
-        change = change.to(change.snapshot.with_shards_cancelled(row.step))
+        change = joins.abandon(change.to(change.snapshot.with_row(shard)), parent)
     failed = dataclasses.replace(failures.noted(parent, failure), status=StepStatus.FAILED)
     change = change.to(change.snapshot.with_row(failed)).plus(StepDied(failed))
     return endings.end_early(change, f"step '{row.step}' stopped: {failed.error}")

@@ -98,11 +98,14 @@ def _settled(change: Change, step: Step) -> Change:
     if outcome is StepStatus.COMPLETED:
         return change.to(change.snapshot.with_row(dataclasses.replace(parent, status=outcome)))
     failure = Failure(ErrorClass.PERMANENT, _explanation(change.snapshot, step))
-    in_flight = change.snapshot.shards(step.name, *STEP_OFFERED)
-    cancelled = change.to(change.snapshot.with_shards_cancelled(step.name)).plus(CancelShards(step.name, parent.epoch))
-    if in_flight:
-        cancelled = cancelled.plus(StopWork(parent.epoch, (step.name,)))
-    return failures.fail_step(cancelled, parent, failure)
+    return failures.fail_step(abandon(change, parent), parent, failure)
+
+
+def abandon(change: Change, parent: StepExecution) -> Change:
+    """Cancels the shards of a step that are not over, and stops those that workers have."""
+    in_flight = change.snapshot.shards(parent.step, *STEP_OFFERED)
+    change = change.to(change.snapshot.with_shards_cancelled(parent.step)).plus(CancelShards(parent.step, parent.epoch))
+    return change.plus(StopWork(parent.epoch, (parent.step,))) if in_flight else change
 
 
 def _outcome(snapshot: Snapshot, step: Step) -> StepStatus | None:

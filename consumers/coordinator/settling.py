@@ -49,11 +49,7 @@ async def consume(desk: Desk, queue_of: Callable[[Tier], str], prefetch: int) ->
 
 async def settle_events(desk: Desk, arrived: Intake) -> None:
     """Settles batches of events for ever."""
-
-    async def work(items: Sequence[Good]) -> Outcome:
-        told = [event for _, event in items if isinstance(event, facts.TaskEvent)]
-        return await transitions.advance(desk.state, told)
-
+    work = functools.partial(_advance, desk)
     while True:
         batch = await arrived.batch(desk.settings.batch_size)
         failpoints.reach(Failpoint.EVENTS_RECEIVED)
@@ -63,11 +59,8 @@ async def settle_events(desk: Desk, arrived: Intake) -> None:
 
 
 async def settle_jobs(desk: Desk, arrived: Intake) -> None:
-    """Settles batches of jobs and of cancellations for ever."""
-
-    async def work(items: Sequence[Good]) -> Outcome:
-        return await transitions.transact(desk.state, functools.partial(_take, desk, items))
-
+    """Settles batches of commands for ever."""
+    work = functools.partial(_obey, desk)
     while True:
         batch = [marks.restored(delivery, desk.incoming.user) for delivery in await arrived.batch(JOB_BATCH)]
         failpoints.reach(Failpoint.JOBS_RECEIVED)
@@ -81,21 +74,23 @@ async def settle_jobs(desk: Desk, arrived: Intake) -> None:
 
 async def take_up(desk: Desk, delivery: Delivery) -> bool:
     """Settles an event or a command that came here by another way than its queue; False if it is none, or is bad."""
-
-    async def work(items: Sequence[Good]) -> Outcome:
-        told = [event for _, event in items if isinstance(event, facts.TaskEvent)]
-        if told:
-            return await transitions.advance(desk.state, told)
-        return await transitions.transact(desk.state, functools.partial(_take, desk, items))
-
     good, _ = decoded([marks.restored(delivery, desk.incoming.user)], (*EVENTS, *COMMANDS))
     if not good:
         return False
-    outcomes, suspects = await batching.settle(desk.state.pool, good, work)
+    work = _advance if isinstance(good[0][1], facts.TaskEvent) else _obey
+    outcomes, suspects = await batching.settle(desk.state.pool, good, functools.partial(work, desk))
     for outcome in outcomes:
         await desk.deliver(outcome)
     desk.admission.set()
     return not suspects
+
+
+async def _advance(desk: Desk, items: Sequence[Good]) -> Outcome:
+    return await transitions.advance(desk.state, [event for _, event in items if isinstance(event, facts.TaskEvent)])
+
+
+async def _obey(desk: Desk, items: Sequence[Good]) -> Outcome:
+    return await transitions.transact(desk.state, functools.partial(_take, desk, items))
 
 
 async def _take(desk: Desk, items: Sequence[Good], connection: transitions.Connection) -> Outcome:

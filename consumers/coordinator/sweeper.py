@@ -47,12 +47,18 @@ async def attempt(desk: Desk, name: str, work: Callable[[Desk], Awaitable[None]]
         await work(desk)
     except BrokerError:
         raise
-    except (FactoryError, database.Failure, *database.UNAVAILABLE) as error:
-        desk.health.fault(name, str(error) if isinstance(error, FactoryError) else repr(error))
-        log.error("sweep_failed", part=name, error=repr(error))
+    except (batching.SystemFaultError, database.Failure, *database.UNAVAILABLE) as error:
+        _note_fault(desk, name, error)
         await desk.state.renew()
+    except FactoryError as error:
+        _note_fault(desk, name, error)
     else:
         desk.health.mended(name)
+
+
+def _note_fault(desk: Desk, name: str, error: BaseException) -> None:
+    desk.health.fault(name, str(error) if isinstance(error, FactoryError) else repr(error))
+    log.error("sweep_failed", part=name, error=repr(error))
 
 
 async def advance(desk: Desk, told: Sequence[facts.Fact]) -> int:

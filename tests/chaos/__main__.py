@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from tests import factories
+from tests import launcher
 from tests.chaos import levers, matrix, report
 from tests.chaos.rows import broker, clocks, combined, coordinator, database, messages, money, network, store, workers
 from tests.chaos.servers import Servers
@@ -95,7 +95,7 @@ def report_on(
 ) -> int:
     """Tries rows on servers of the suite's own and reports; 1 if one failed, and then the logs are kept."""
     # The stages that write the side-effect log are found as another package's would be.
-    sys.path.append(str(factories.PLUGINS))
+    sys.path.append(str(launcher.PLUGINS))
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.chmod(0o755)
     quieten(folder / "suite.log")

@@ -6,11 +6,11 @@ import dataclasses
 import os
 import random
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Mapping
 
 from infra.local import supervisor
 from tests import factories
+from tests.launcher import Process
 
 RESTART_SECONDS = 0.3
 MOST_DEATHS = 60
@@ -25,7 +25,7 @@ class Member:
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
-    process: subprocess.Popen[bytes]
+    process: Process
     deaths: list[int] = dataclasses.field(default_factory=list)
     wanted: bool = True
     died: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)

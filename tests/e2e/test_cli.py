@@ -15,7 +15,8 @@ from contracts.tiers import Tier
 from infra import revision
 from infra.local import processes
 from producer import installation
-from tests.factories import PATIENCE, ROOT, Factory, eventually
+from tests.factories import PATIENCE, Factory, eventually
+from tests.launcher import ROOT
 
 PIPELINE = """
 name: counted

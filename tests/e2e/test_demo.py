@@ -13,7 +13,8 @@ import pytest
 
 from infra.local import processes
 from producer import collection
-from tests.factories import ROOT, Factory
+from tests.factories import Factory
+from tests.launcher import ROOT
 
 SHARED_FEEDS = ROOT.parent / "shared" / "data" / "feeds"
 

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.factories import ROOT, Factory
+from tests.factories import Factory
+from tests.launcher import ROOT
 
 EXAMPLES = ROOT / "examples"
 PUBLISHER = EXAMPLES / "publish.py"

@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -16,7 +15,8 @@ from contracts import refs, topology
 from contracts.tiers import Tier
 from infra import objects
 from infra.failpoints import Failpoint
-from tests.factories import ROOT, Client, Factory, eventually
+from tests.factories import Client, Factory, eventually
+from tests.launcher import ROOT, Process
 from tests.mixture import ENDS, TEMPLATES, Load, running
 
 QUICK = {"FACTORY_LEASE_SECONDS": "10", "FACTORY_HEARTBEAT_SECONDS": "1", "FACTORY_SWEEP_SECONDS": "0.5"}
@@ -56,9 +56,9 @@ def _process(path: Path) -> str:
 
 async def kill_at_each(
     points: Iterable[Failpoint],
-    start: Callable[[str], "Popen[bytes]"],
+    start: Callable[[str], Process],
     load: Load,
-    log: Callable[["Popen[bytes]"], str],
+    log: Callable[[Process], str],
 ) -> list[str]:
     """Starts a process for each point, armed with it; returns what did not die there."""
     wrong: list[str] = []
@@ -70,7 +70,7 @@ async def kill_at_each(
             healthy.wait()
         process = start(f"{point}:kill")
 
-        async def ended(process: "Popen[bytes]" = process) -> bool:
+        async def ended(process: Process = process) -> bool:
             return process.poll() is not None
 
         try:
@@ -99,7 +99,7 @@ async def test_no_failpoint_loses_or_doubles_anything(factory: Factory, dying: s
     if dying == "worker":
         factory.coordinator()
 
-    def start(spec: str) -> "Popen[bytes]":
+    def start(spec: str) -> Process:
         if dying == "coordinator":
             return factory.coordinator(FACTORY_FAILPOINT=spec)
         return factory.worker("effect", "slow_effect", concurrency=2, FACTORY_FAILPOINT=spec)

@@ -96,8 +96,8 @@ async def test_a_job_with_a_delay_waits_and_its_deadline_runs(tables: Factory) -
         await sooner(connection, 40.0)
         assert [(t.kind, t.execution_id) for t in await timers.due(connection, 10)] == [("delay", later)]
         await sooner(connection, 60.0)
-        found = await timers.due(connection, 10)
-        assert [(t.kind, t.execution_id) for t in found] == [("delay", later), ("deadline", later)], "the other has none"
+        both = await timers.due(connection, 10)
+        assert [(t.kind, t.execution_id) for t in both] == [("delay", later), ("deadline", later)]
 
 
 async def test_a_schedule_has_one_time(tables: Factory) -> None:

@@ -173,6 +173,7 @@ def test_without_money_the_execution_ends_with_what_it_has(delivers: list[str], 
     assert (game.execution.status, game.status("b")) == (status, "failed")
     assert [effect.row.step for effect in game.found(effects.StepDied)] == ["b"]
     assert game.shards("b") == "cfc"
+    assert [stop.steps for stop in game.found(effects.StopWork)] == [("b",)], "its neighbours may be at work"
 
 
 def test_at_its_deadline_an_execution_ends_with_what_it_has() -> None:
