@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from uuid import UUID
 
-from consumers.coordinator import facts, fairness, replies, transitions
+from consumers.coordinator import fairness, replies, transitions
+from consumers.coordinator.engine import facts
 from consumers.coordinator.outcome import Outcome
 from consumers.coordinator.transitions import State
 from contracts.errors import FactoryError

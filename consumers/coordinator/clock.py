@@ -10,8 +10,9 @@ from contextlib import suppress
 
 import structlog
 
-from consumers.coordinator import batching, facts, scheduler, sweeper, transitions
+from consumers.coordinator import batching, scheduler, sweeper, transitions
 from consumers.coordinator.desk import Desk
+from consumers.coordinator.engine import facts
 from consumers.coordinator.outcome import Outcome
 from contracts.states import PauseReason
 from infra import database, timers

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from consumers.coordinator import publishing
+from consumers.coordinator.engine.snapshot import Snapshot
 from consumers.coordinator.manifests import Store
 from consumers.coordinator.outcome import Outcome
-from consumers.coordinator.snapshot import Snapshot
 from consumers.coordinator.transitions import State
 from contracts.messages import StageTask, TaskKey
 from contracts.states import STEP_OVER, StepStatus

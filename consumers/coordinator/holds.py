@@ -3,8 +3,9 @@
 import asyncio
 from contextlib import suppress
 
-from consumers.coordinator import facts, sweeper
+from consumers.coordinator import sweeper
 from consumers.coordinator.desk import Desk
+from consumers.coordinator.engine import facts
 from contracts.states import PauseReason
 from infra import pauses
 

@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from consumers.coordinator import facts, marks, replies, submission
+from consumers.coordinator import marks, replies, submission
+from consumers.coordinator.engine import facts
 from consumers.coordinator.outcome import Outcome
 from consumers.coordinator.submission import Known, Origin
 from consumers.coordinator.transitions import State

@@ -6,8 +6,9 @@ The coordinator writes manifests and never reads a document: workers resolve wha
 import datetime
 from collections.abc import Awaitable, Callable
 
-from consumers.coordinator import facts, offers, transitions
-from consumers.coordinator.snapshot import Snapshot
+from consumers.coordinator import transitions
+from consumers.coordinator.engine import facts, offers
+from consumers.coordinator.engine.snapshot import Snapshot
 from consumers.coordinator.transitions import State
 from contracts import messages
 from contracts.messages import Inputs, TaskKey

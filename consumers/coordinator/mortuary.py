@@ -5,9 +5,10 @@ import functools
 
 import structlog
 
-from consumers.coordinator import facts, intake, marks, settling, transitions
+from consumers.coordinator import intake, marks, settling, transitions
 from consumers.coordinator.batching import Intake
 from consumers.coordinator.desk import Desk
+from consumers.coordinator.engine import facts
 from consumers.coordinator.outcome import Outcome
 from contracts import encoding, messages, topology
 from contracts.errors import MessageError, Reason

@@ -2,7 +2,7 @@
 
 from consumers.coordinator import replies
 from consumers.coordinator.desk import Desk
-from consumers.coordinator.snapshot import Snapshot
+from consumers.coordinator.engine.snapshot import Snapshot
 from contracts import encoding, messages, topology
 from contracts.errors import MessageError
 from contracts.states import EXECUTION_OVER, StepStatus

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 
-from consumers.coordinator.snapshot import Snapshot
+from consumers.coordinator.engine.snapshot import Snapshot
 from contracts import messages
 from contracts.messages import TaskKey
 from infra.outbox import Owed

@@ -8,8 +8,9 @@ from contextlib import suppress
 
 import structlog
 
-from consumers.coordinator import facts, proof, sweeper
+from consumers.coordinator import proof, sweeper
 from consumers.coordinator.desk import Desk
+from consumers.coordinator.engine import facts
 from contracts import registry, topology
 from contracts.errors import FactoryError
 from contracts.messages import TaskKey

@@ -9,8 +9,9 @@ import functools
 
 import structlog
 
-from consumers.coordinator import batching, facts, marks, settling, transitions
+from consumers.coordinator import batching, marks, settling, transitions
 from consumers.coordinator.desk import Desk
+from consumers.coordinator.engine import facts
 from consumers.coordinator.outcome import Outcome
 from consumers.coordinator.transitions import State
 from contracts import encoding, topology

@@ -21,9 +21,9 @@ from consumers.coordinator import (
     sweeper,
 )
 from consumers.coordinator.desk import Desk
+from consumers.coordinator.engine.tools import Tools
 from consumers.coordinator.library import Library
 from consumers.coordinator.manifests import Store
-from consumers.coordinator.tools import Tools
 from consumers.coordinator.transitions import State
 from contracts import topology
 from infra import broker, database, expressions

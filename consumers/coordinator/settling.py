@@ -7,9 +7,10 @@ from typing import TypeVar
 
 import structlog
 
-from consumers.coordinator import batching, facts, intake, marks, steering, transitions
+from consumers.coordinator import batching, intake, marks, steering, transitions
 from consumers.coordinator.batching import Intake, SystemFaultError
 from consumers.coordinator.desk import Desk
+from consumers.coordinator.engine import facts
 from consumers.coordinator.intake import Request
 from consumers.coordinator.outcome import Outcome
 from contracts import encoding, messages

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from consumers.coordinator import facts, intake, replies, transitions
+from consumers.coordinator import intake, replies, transitions
+from consumers.coordinator.engine import facts
 from consumers.coordinator.intake import Request
 from consumers.coordinator.outcome import Outcome
 from consumers.coordinator.submission import Known

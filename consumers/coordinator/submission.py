@@ -5,7 +5,7 @@ import hashlib
 import json
 from uuid import UUID
 
-from consumers.coordinator.offers import Evaluate
+from consumers.coordinator.engine.offers import Evaluate
 from consumers.coordinator.transitions import State
 from contracts import messages, submissions
 from contracts.errors import FactoryError, MessageError, Reason, TemplateError

@@ -9,8 +9,9 @@ from contextlib import suppress
 
 import structlog
 
-from consumers.coordinator import admitting, batching, facts, manifests, publishing, transitions
+from consumers.coordinator import admitting, batching, manifests, publishing, transitions
 from consumers.coordinator.desk import Desk
+from consumers.coordinator.engine import facts
 from consumers.coordinator.outcome import Outcome
 from contracts import encoding, messages, topology
 from contracts.errors import FactoryError

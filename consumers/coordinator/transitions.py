@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias, TypeVar
 from uuid import UUID
 
-from consumers.coordinator import engine, facts, offers, writing
-from consumers.coordinator.effects import Effect
+from consumers.coordinator import writing
+from consumers.coordinator.engine import decisions, facts, offers
+from consumers.coordinator.engine.effects import Effect
+from consumers.coordinator.engine.snapshot import Place, Snapshot
+from consumers.coordinator.engine.tools import Tools
 from consumers.coordinator.library import Library
 from consumers.coordinator.outcome import Outcome
-from consumers.coordinator.snapshot import Place, Snapshot
-from consumers.coordinator.tools import Tools
 from contracts import messages
 from contracts.errors import ErrorClass
 from contracts.executions import StepExecution
@@ -80,7 +81,7 @@ async def apply(connection: database.Connection, state: State, told: Sequence[fa
         if execution_id not in after:
             outcome.ignored["unknown"] += 1
             continue
-        change = engine.apply(after[execution_id], fact, state.tools)
+        change = decisions.apply(after[execution_id], fact, state.tools)
         after[execution_id] = change.snapshot
         effects[execution_id] += change.effects
     await writing.write(connection, [(before[i], after[i], effects[i]) for i in sorted(before)], state.tools, outcome)
@@ -136,7 +137,7 @@ async def _with_initial_rows(
     for execution_id in starting:
         snapshot = snapshots[execution_id]
         if not snapshot.rows and snapshot.execution.status is ExecutionStatus.QUEUED:
-            rows = engine.initial_rows(snapshot)
+            rows = decisions.initial_rows(snapshot)
             fresh += rows
             snapshots[execution_id] = dataclasses.replace(snapshot, rows={(r.step, r.shard): r for r in rows})
     if fresh:

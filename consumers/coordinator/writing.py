@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from consumers.coordinator import offers, replies
-from consumers.coordinator.effects import (
+from consumers.coordinator import replies
+from consumers.coordinator.engine import offers
+from consumers.coordinator.engine.effects import (
     CancelShards,
     Delivered,
     Effect,
@@ -20,9 +21,9 @@ from consumers.coordinator.effects import (
     StopWork,
     WakeTimers,
 )
+from consumers.coordinator.engine.snapshot import Snapshot
+from consumers.coordinator.engine.tools import Tools
 from consumers.coordinator.outcome import Outcome
-from consumers.coordinator.snapshot import Snapshot
-from consumers.coordinator.tools import Tools
 from contracts import messages
 from contracts.executions import StepExecution
 from contracts.messages import TaskKey

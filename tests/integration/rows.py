@@ -4,7 +4,7 @@ import dataclasses
 import uuid
 from typing import Any
 
-from consumers.coordinator import tools
+from consumers.coordinator.engine import tools
 from consumers.coordinator.library import Library
 from consumers.coordinator.transitions import State
 from contracts import messages, templates

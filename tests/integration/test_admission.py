@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-from consumers.coordinator import admitting, facts, transitions
+from consumers.coordinator import admitting, transitions
+from consumers.coordinator.engine import facts
 from contracts import messages
 from contracts.admission import Share
 from contracts.messages import TaskKey

@@ -3,7 +3,8 @@
 import asyncio
 import dataclasses
 
-from consumers.coordinator import facts, transitions
+from consumers.coordinator import transitions
+from consumers.coordinator.engine import facts
 from contracts.executions import StepExecution
 from contracts.messages import TaskKey, WorkerHeartbeat
 from contracts.states import StepStatus

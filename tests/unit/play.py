@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from consumers.coordinator import effects, engine, facts, offers, tools, transitions, writing
-from consumers.coordinator.snapshot import Place, Snapshot
+from consumers.coordinator import transitions, writing
+from consumers.coordinator.engine import decisions, effects, facts, offers, tools
+from consumers.coordinator.engine.snapshot import Place, Snapshot
 from contracts import messages, refs, templates
 from contracts.errors import ErrorClass
 from contracts.executions import Execution, StepExecution
@@ -130,12 +131,12 @@ class Play:
         """Applies facts as one batch and commits; returns the reasons of those that did not count."""
         places: list[Place] = [(f.key.step, f.key.shard) for f in told if not isinstance(f, facts.ExecutionFact)]
         if not self.rows and self.execution.status is ExecutionStatus.QUEUED:
-            fresh = engine.initial_rows(self.snapshot()) if any(isinstance(f, facts.Started) for f in told) else []
+            fresh = decisions.initial_rows(self.snapshot()) if any(isinstance(f, facts.Started) for f in told) else []
             self.rows = {(row.step, row.shard): row for row in fresh}
         before = self.snapshot(*places, whole=any(transitions.opens_shards(fact) for fact in told))
         self.change = effects.Change(before)
         for fact in told:
-            change = engine.apply(self.change.snapshot, fact, self.tools)
+            change = decisions.apply(self.change.snapshot, fact, self.tools)
             check_transition(self.change.snapshot, change)
             if isinstance(fact, messages.StageCompleted) and not ignored(change):
                 self.effective[fact.step, fact.shard, fact.epoch] += 1

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from consumers.coordinator import facts
+from consumers.coordinator.engine import facts
 from contracts import messages, templates
 from contracts.errors import ErrorClass
 from contracts.states import PauseReason

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.coordinator import backoff
+from consumers.coordinator.engine import backoff
 from contracts.templates import Retry
 
 policies = st.builds(Retry, base=st.floats(0.001, 3600), cap=st.floats(0.001, 86400))

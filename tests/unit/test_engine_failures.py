@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from consumers.coordinator import effects, facts
+from consumers.coordinator.engine import effects, facts
 from contracts.errors import ErrorClass
 from contracts.states import StepStatus
 from tests.unit import play

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from consumers.coordinator import effects, facts
+from consumers.coordinator.engine import effects, facts
 from contracts.errors import ErrorClass
 from tests.unit.play import Play, fanned, step
 

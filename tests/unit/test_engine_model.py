@@ -13,7 +13,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from consumers.coordinator import effects, engine, facts, transitions
+from consumers.coordinator import transitions
+from consumers.coordinator.engine import decisions, effects, facts
 from contracts import messages, templates
 from contracts.errors import ErrorClass
 from contracts.messages import StageTask, TaskKey
@@ -220,7 +221,7 @@ def replay_is_ignored(game: Play, fact: facts.Fact) -> None:
         return
     places = [(fact.key.step, fact.key.shard)] if not isinstance(fact, facts.ExecutionFact) else []
     snapshot = game.snapshot(*places, whole=transitions.opens_shards(fact))
-    assert play.ignored(engine.apply(snapshot, fact, game.tools)), f"{fact} counted twice"
+    assert play.ignored(decisions.apply(snapshot, fact, game.tools)), f"{fact} counted twice"
 
 
 def batches(schedule: list[Action]) -> Iterator[list[Action]]:

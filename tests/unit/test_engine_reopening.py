@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from consumers.coordinator import effects, facts
+from consumers.coordinator.engine import effects, facts
 from contracts import templates
 from contracts.errors import ErrorClass
 from contracts.states import PauseReason

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from consumers.coordinator import effects, engine, facts
-from consumers.coordinator.effects import Change
+from consumers.coordinator.engine import decisions, effects, facts
+from consumers.coordinator.engine.effects import Change
 from contracts.errors import ErrorClass
 from contracts.states import ExecutionStatus, StepStatus
 from tests.unit import play
@@ -260,5 +260,5 @@ def test_a_paused_execution_takes_results_in_and_begins_nothing() -> None:
     assert game.complete("a") == []
     assert game.statuses() == {"a": "completed", "b": "pending"}
     resumed = dataclasses.replace(game.execution, status=ExecutionStatus.RUNNING)
-    change = engine.advance(Change(dataclasses.replace(game.snapshot(), execution=resumed)), game.tools)
+    change = decisions.advance(Change(dataclasses.replace(game.snapshot(), execution=resumed)), game.tools)
     assert change.snapshot.step("b").status is StepStatus.DISPATCHED

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from consumers.coordinator import effects, facts, joins, offers
+from consumers.coordinator.engine import effects, facts, joins, offers
 from contracts import messages, templates
 from contracts.errors import ErrorClass
 from tests.unit import play

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from consumers.coordinator.effects import CancelShards, Change, Finished, StopWork
-from consumers.coordinator.snapshot import Snapshot
+from consumers.coordinator.engine.effects import CancelShards, Change, Finished, StopWork
+from consumers.coordinator.engine.snapshot import Snapshot
 from contracts import encoding, messages
 from contracts.errors import FactoryError
 from contracts.states import STEP_OFFERED, STEP_OVER, ExecutionStatus, StepStatus

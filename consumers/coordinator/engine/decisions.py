@@ -2,11 +2,11 @@
 
 import dataclasses
 
-from consumers.coordinator import attempts, endings, facts, failures, guards, joins, offers, pauses, reopening
-from consumers.coordinator.effects import Change, Ignored, Prepare, Recorded, StopWork, WakeTimers
-from consumers.coordinator.failures import Failure
-from consumers.coordinator.snapshot import Snapshot
-from consumers.coordinator.tools import Tools
+from consumers.coordinator.engine import attempts, endings, facts, failures, guards, joins, offers, pauses, reopening
+from consumers.coordinator.engine.effects import Change, Ignored, Prepare, Recorded, StopWork, WakeTimers
+from consumers.coordinator.engine.failures import Failure
+from consumers.coordinator.engine.snapshot import Snapshot
+from consumers.coordinator.engine.tools import Tools
 from contracts import messages
 from contracts.errors import ErrorClass, FactoryError
 from contracts.executions import StepExecution

@@ -2,10 +2,10 @@
 
 import dataclasses
 
-from consumers.coordinator import backoff, endings, facts, failures, joins, offers, pauses, reopening
-from consumers.coordinator.effects import Change, Delivered, Ignored, Offer, Recorded, StepDied
-from consumers.coordinator.failures import Failure
-from consumers.coordinator.tools import Tools
+from consumers.coordinator.engine import backoff, endings, facts, failures, joins, offers, pauses, reopening
+from consumers.coordinator.engine.effects import Change, Delivered, Ignored, Offer, Recorded, StepDied
+from consumers.coordinator.engine.failures import Failure
+from consumers.coordinator.engine.tools import Tools
 from contracts import messages
 from contracts.errors import ErrorClass, FactoryError
 from contracts.executions import StepExecution

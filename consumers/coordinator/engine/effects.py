@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
-from consumers.coordinator.snapshot import Snapshot
+from consumers.coordinator.engine.snapshot import Snapshot
 from contracts import messages
 from contracts.executions import StepExecution
 from contracts.messages import TaskKey

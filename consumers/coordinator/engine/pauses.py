@@ -1,7 +1,7 @@
 """Pausing and resuming an execution: what runs may end, and nothing further begins before it has a slot again."""
 
-from consumers.coordinator import facts
-from consumers.coordinator.effects import Change, HoldTimers, Ignored, Recorded
+from consumers.coordinator.engine import facts
+from consumers.coordinator.engine.effects import Change, HoldTimers, Ignored, Recorded
 from contracts.states import EXECUTION_OVER, ExecutionStatus, PauseReason
 
 

@@ -2,8 +2,8 @@
 
 from typing import TypeGuard
 
-from consumers.coordinator import facts
-from consumers.coordinator.snapshot import Snapshot
+from consumers.coordinator.engine import facts
+from consumers.coordinator.engine.snapshot import Snapshot
 from contracts import messages
 from contracts.executions import StepExecution
 from contracts.states import EXECUTION_OVER, STEP_OFFERED, StepStatus

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from consumers.coordinator import offers
+from consumers.coordinator.engine import offers
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

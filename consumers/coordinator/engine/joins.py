@@ -2,10 +2,10 @@
 
 import dataclasses
 
-from consumers.coordinator import failures, offers
-from consumers.coordinator.effects import CancelShards, Change, OpenShards, ReleaseShards, StopWork
-from consumers.coordinator.failures import Failure
-from consumers.coordinator.snapshot import Snapshot
+from consumers.coordinator.engine import failures, offers
+from consumers.coordinator.engine.effects import CancelShards, Change, OpenShards, ReleaseShards, StopWork
+from consumers.coordinator.engine.failures import Failure
+from consumers.coordinator.engine.snapshot import Snapshot
 from contracts.errors import ErrorClass, FactoryError
 from contracts.executions import StepExecution
 from contracts.model import Scalar

@@ -3,10 +3,10 @@
 import dataclasses
 from collections.abc import Iterable
 
-from consumers.coordinator import facts, joins
-from consumers.coordinator.effects import CancelShards, Change, Ignored, KeepShards, Recorded, StopWork
-from consumers.coordinator.failures import Failure
-from consumers.coordinator.snapshot import Snapshot
+from consumers.coordinator.engine import facts, joins
+from consumers.coordinator.engine.effects import CancelShards, Change, Ignored, KeepShards, Recorded, StopWork
+from consumers.coordinator.engine.failures import Failure
+from consumers.coordinator.engine.snapshot import Snapshot
 from contracts.executions import StepExecution
 from contracts.states import EXECUTION_OVER, STEP_OFFERED, ExecutionStatus, StepStatus
 from contracts.templates import Step, Template

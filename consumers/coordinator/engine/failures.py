@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from consumers.coordinator import endings
-from consumers.coordinator.effects import Change, StepDied
+from consumers.coordinator.engine import endings
+from consumers.coordinator.engine.effects import Change, StepDied
 from contracts import messages
 from contracts.errors import ErrorClass
 from contracts.executions import StepExecution

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Mapping
 
-from consumers.coordinator.snapshot import Snapshot
+from consumers.coordinator.engine.snapshot import Snapshot
 from contracts import encoding, messages, refs
 from contracts.executions import StepExecution
 from contracts.messages import Inputs, Json, ShardInput, StageTask, TaskContext
