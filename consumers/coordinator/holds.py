@@ -31,7 +31,8 @@ async def _follow(desk: Desk) -> None:
             released = await pauses.to_release(connection, LIMIT)
         told: list[facts.Fact] = [facts.Paused(execution_id, PauseReason.CLIENT) for execution_id in held]
         told += [facts.Resumed(execution_id, PauseReason.CLIENT) for execution_id in released]
-        if told:
-            await sweeper.advance(desk, told)
+        applied = await sweeper.advance(desk, told) if told else 0
+        if applied:
             desk.admission.set()
-        more = len(held) == LIMIT or len(released) == LIMIT
+        # What cannot be applied is found again; the next look is soon enough for it.
+        more = applied > 0 and LIMIT in (len(held), len(released))

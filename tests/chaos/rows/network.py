@@ -1,13 +1,20 @@
 """Faults of the network between the factory and its servers, in the proxies."""
 
 import asyncio
+import dataclasses
+
+import psutil
 
 from tests import factories, proxy
-from tests.chaos import servers
+from tests.chaos import levers, servers
 from tests.chaos.matrix import row
 from tests.chaos.trial import Trial
 
 STORM_SECONDS = 60.0
+
+FIRST_CUTS, MORE_CUTS = 5, 15
+LOOKS, LOOK_SECONDS = 12, 1.0
+"""The broker's API counts every five seconds."""
 
 
 @row("23", "connections reset every 1 to 5 s for a minute", "proxy", limit=30.0)
@@ -26,6 +33,77 @@ async def resets(trial: Trial) -> None:
         trial.inject(f"{cuts} resets of all connections to the broker or the database")
         trial.heal()
         await trial.progress(40)
+
+
+@row("23b", "what processes hold after twenty cuts", "proxy, /proc, management API", limit=30.0)
+async def bounded(trial: Trial) -> None:
+    await trial.staff(workers=1)
+    async with trial.load(rate=3.0, most=4000):
+        await _cut(trial, FIRST_CUTS)
+        before = await _least_held(trial)
+        await _cut(trial, MORE_CUTS)
+        after = await _least_held(trial)
+        trial.heal()
+        await trial.progress(40)
+    trial.inject(f"{FIRST_CUTS + MORE_CUTS} cuts, after {FIRST_CUTS} and at the end: " + after.beside(before))
+    trial.claim(after.bounded_by(before), f"I10: more is held after {MORE_CUTS} more cuts: {after.beside(before)}")
+    trial.claim(all(not member.deaths for member in trial.crew.members), "a process ended and hid what it held")
+
+
+async def _cut(trial: Trial, times: int) -> None:
+    for _ in range(times):
+        for name in (servers.RABBITMQ, servers.POSTGRES):
+            trial.proxies[name].cut()
+        await trial.progress(10)
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """What the processes of a trial hold together, and the broker and the database for them; megabytes of memory."""
+
+    descriptors: int
+    threads: int
+    memory: int
+    connections: int
+    channels: int
+    sessions: int
+
+    def beside(self, other: "Held") -> str:
+        """Both, for a person."""
+        return ", ".join(
+            f"{field.name} {getattr(other, field.name)} and {getattr(self, field.name)}"
+            for field in dataclasses.fields(self)
+        )
+
+    def bounded_by(self, other: "Held") -> bool:
+        """Whether nothing grew by what each cut would add if it left anything behind."""
+        least = dataclasses.astuple(other)
+        return all(now <= then + MORE_CUTS // 2 for now, then in zip(dataclasses.astuple(self), least, strict=True))
+
+
+async def _least_held(trial: Trial) -> Held:
+    """The least of each that is held within some seconds: what is in use for a moment is not kept."""
+    seen = []
+    for _ in range(LOOKS):
+        seen.append(dataclasses.astuple(await _held(trial)))
+        await asyncio.sleep(LOOK_SECONDS)
+    return Held(*(min(values) for values in zip(*seen, strict=True)))
+
+
+async def _held(trial: Trial) -> Held:
+    settings = trial.factory.settings
+    processes = [psutil.Process(member.process.pid) for member in trial.crew.members]
+    (sessions,) = await trial.fetch(
+        "SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    return Held(
+        descriptors=sum(process.num_fds() for process in processes),
+        threads=sum(process.num_threads() for process in processes),
+        memory=sum(process.memory_info().rss for process in processes) // 2**20,
+        connections=len(await levers.manage(settings, "GET", "vhosts/{vhost}/connections")),
+        channels=len(await levers.manage(settings, "GET", "vhosts/{vhost}/channels")),
+        sessions=sessions["n"],
+    )
 
 
 @row("24", "half-open: nothing comes back from the broker for 60 s", "proxy", limit=30.0)
