@@ -36,11 +36,13 @@ def letter(delivery: Delivery) -> int | None:
 def restored(delivery: Delivery, user: str) -> Delivery:
     """The delivery with its first sender, if it was requeued; ``user`` is the broker user of all coordinators.
 
-    Requeueing lends nobody the rights of a coordinator, and a mark that no coordinator made is worth nothing: then the
-    delivery has no sender.
+    Requeueing lends nobody the rights of a coordinator. A mark that no coordinator made is taken off, so that nobody
+    speaks for a letter in which others put their trust.
     """
     if letter(delivery) is None:
         return delivery
     sender = delivery.headers.get(SENDER)
-    ours = delivery.user_id == user and isinstance(sender, str)
-    return dataclasses.replace(delivery, user_id=(sender or None) if ours else None)
+    if delivery.user_id == user and isinstance(sender, str):
+        return dataclasses.replace(delivery, user_id=sender or None)
+    unmarked = {name: value for name, value in delivery.headers.items() if name != dead_letters.MARK}
+    return dataclasses.replace(delivery, headers=unmarked)

@@ -97,7 +97,9 @@ async def _set_aside(delivery: Delivery, user: str, connection: transitions.Conn
     reason = cause(delivery)
     explanation = str(delivery.headers.get("explanation") or f"the broker gave it up: {reason}")
     origin = delivery.headers.get("queue") or delivery.headers.get("x-first-death-queue") or delivery.queue
-    letter = intake.dead(marks.restored(delivery, user), reason, explanation)
+    # What a worker buried it published itself, with the mark that the message had.
+    known_sender = delivery if "reason" in delivery.headers else marks.restored(delivery, user)
+    letter = intake.dead(known_sender, reason, explanation)
     buried = delivery.headers.get("message_id")
     known = buried if isinstance(buried, str) else letter.message_id
     await dead_letters.add_message(connection, dataclasses.replace(letter, queue=str(origin), message_id=known or None))

@@ -6,14 +6,19 @@ import dataclasses
 import time
 from uuid import UUID
 
+import structlog
+
+from consumers.runtime import outages
 from contracts import encoding, messages, topology
-from contracts.errors import Reason
+from contracts.errors import OutageError, Reason
 from contracts.messages import StageTask, TaskKey
 from contracts.tiers import Tier
 from infra import failpoints
 from infra.broker import Publisher
 from infra.delivery import BrokerError, Delivery, UnroutableError
 from infra.failpoints import Failpoint
+
+log = structlog.get_logger()
 
 REMEMBERED = 10_000
 """Keys of settled tasks that are remembered, so that a copy that arrives late is not done twice by the same worker."""
@@ -59,20 +64,30 @@ class Desk:
                     held.attempt.cancel()
 
     async def tell(self, tier: Tier, event: messages.TaskMessage, traceparent: str | None) -> None:
-        """Publishes an event; when this returns the coordinator will get it."""
+        """Publishes an event; when this returns the coordinator will get it.
+
+        A queue that is gone is waited for, since a coordinator declares it again. Raises BrokerError if none does.
+        """
+        body = encoding.encode(event)
+        try:
+            await outages.outlast(lambda: self._publish(tier, event, body, traceparent))
+        except OutageError as error:
+            # Without its queue no event can be told, so none may be acknowledged either.
+            raise BrokerError(f"{error}; run 'factory migrate'") from error
+
+    async def _publish(self, tier: Tier, event: messages.TaskMessage, body: bytes, traceparent: str | None) -> None:
         failpoints.reach(Failpoint.EVENT_PUBLISHING)
         try:
             await self._publisher.publish(
                 topology.EVENTS,
                 topology.event_key(tier),
                 type(event).__name__,
-                encoding.encode(event),
+                body,
                 correlation_id=str(event.execution_id),
                 traceparent=traceparent,
             )
         except UnroutableError as error:
-            # Without its queue no event can be told, so none may be acknowledged either.
-            raise BrokerError(f"{error}; run 'factory migrate'") from error
+            raise OutageError(str(error)) from error
         failpoints.reach(Failpoint.EVENT_PUBLISHED)
 
     async def bury(self, delivery: Delivery, reason: Reason, explanation: str) -> None:
@@ -103,14 +118,17 @@ class Desk:
         failpoints.reach(Failpoint.POISON_ACKED)
 
     async def beat(self, beat: messages.WorkerHeartbeat) -> None:
-        """Publishes a heartbeat; one that nobody reads in time is worth nothing."""
+        """Publishes a heartbeat; one that nobody reads in time is worth nothing, and the next one makes up for it."""
         failpoints.reach(Failpoint.BEAT_PUBLISHING)
-        await self._publisher.publish(
-            "",
-            topology.HEARTBEATS,
-            type(beat).__name__,
-            encoding.encode(beat),
-            persistent=False,
-            expiration=topology.HEARTBEAT_SECONDS_TO_LIVE,
-        )
+        try:
+            await self._publisher.publish(
+                "",
+                topology.HEARTBEATS,
+                type(beat).__name__,
+                encoding.encode(beat),
+                persistent=False,
+                expiration=topology.HEARTBEAT_SECONDS_TO_LIVE,
+            )
+        except UnroutableError as error:
+            log.warning("heartbeat_not_taken", error=str(error))
         failpoints.reach(Failpoint.BEAT_PUBLISHED)
