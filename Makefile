@@ -23,7 +23,7 @@ demo: setup ## run a job on sample feeds and show its report
 	$(BIN)/factory demo $(ARGS)
 
 test: setup ## run all tests (unit, integration, e2e) on servers of their own
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: setup ## ruff and the strict type check
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Fixtures that every kind of test may ask for."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import structlog
 from infra import settings
 from infra.local import stack as local_stack
 from tests import factories
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes share the tests: two a core, since tests of faults wait as much as they work."""
+    return min(8, 2 * len(os.sched_getaffinity(0)))
 
 
 @pytest.fixture(scope="session")
