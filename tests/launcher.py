@@ -80,6 +80,7 @@ class Launcher:
 
     def start(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
         """Starts ``python -m consumers ...`` with this environment; what it says goes to the log."""
+        log.write_bytes(b"")
         asked = {"start": list(arguments), "environment": dict(environment), "log": str(log)}
         return Process(self, self.ask(**asked))
 
@@ -123,7 +124,7 @@ def _serve() -> dict[str, Any] | None:
 
 def _become(request: dict[str, Any]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    log = os.open(request["log"], os.O_WRONLY | os.O_APPEND)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for descriptor, place in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(descriptor, place)
