@@ -40,10 +40,15 @@ async def eventually(condition: Callable[[], Awaitable[Any]], what: str, patienc
 
 
 async def _ticks() -> AsyncIterator[None]:
-    """Moments at which to look again; what is awaited happens in other processes and cannot wake this one."""
+    """Moments at which to look again; what is awaited happens in other processes and cannot wake this one.
+
+    Who waits for long looks less often, since each look costs the processes that are waited for their time.
+    """
+    pause = 0.01
     while True:
         yield
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(pause)
+        pause = min(0.1, 1.3 * pause)
 
 
 @dataclasses.dataclass
