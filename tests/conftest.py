@@ -14,8 +14,8 @@ from tests import factories
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """How many processes share the tests: one more than cores, since tests of faults wait now and then."""
-    return len(os.sched_getaffinity(0)) + 1
+    """How many processes share the tests: two more than cores, since tests of faults wait now and then."""
+    return len(os.sched_getaffinity(0)) + 2
 
 
 @pytest.fixture(scope="session")
