@@ -128,8 +128,12 @@ def _become(request: dict[str, Any]) -> int:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for descriptor, place in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(descriptor, place)
+    environment = request["environment"]
+    if "LD_PRELOAD" in environment:
+        # Libraries to load first take a program that starts.
+        os.execve(sys.executable, [sys.executable, "-m", "consumers", *request["start"]], environment)
     os.environ.clear()
-    os.environ.update(request["environment"])
+    os.environ.update(environment)
     sys.path += [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p not in sys.path]
     sys.argv = ["consumers", *request["start"]]
     from consumers import __main__ as consumers

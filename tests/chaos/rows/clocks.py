@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from tests.chaos import levers
+from tests.chaos.crew import Member
 from tests.chaos.matrix import row
 from tests.chaos.trial import Trial
 
@@ -37,23 +38,30 @@ async def _unmoved(trial: Trial) -> None:
     trial.claim(not kinds & {"lease_lapsed", "task_lost"}, f"a wrong clock moved leases: {sorted(kinds)}")
 
 
+def _believes(trial: Trial, misled: Member) -> None:
+    loaded = Path(f"/proc/{misled.process.pid}/maps").read_text()
+    trial.claim(levers.FAKETIME[0].name in loaded, "the process reads the right clock")
+
+
 @row("42", "clock of a worker an hour wrong, then jumping", "libfaketime")
 async def worker(trial: Trial) -> None:
     file, environment = _clock(trial, "worker")
     trial.crew.coordinator()
-    trial.crew.worker(environment=environment)
+    misled = trial.crew.worker(environment=environment)
     trial.crew.worker()
     async with trial.load(rate=4.0):
         await _jumping(trial, file)
+        _believes(trial, misled)
     await _unmoved(trial)
 
 
 @row("43", "clock of a coordinator an hour wrong, then jumping", "libfaketime")
 async def coordinator(trial: Trial) -> None:
     file, environment = _clock(trial, "coordinator")
-    trial.crew.coordinator(environment=environment)
+    misled = trial.crew.coordinator(environment=environment)
     trial.crew.coordinator()
     trial.crew.worker()
     async with trial.load(rate=4.0):
         await _jumping(trial, file)
+        _believes(trial, misled)
     await _unmoved(trial)
