@@ -14,8 +14,9 @@ NOTE = """\
 *lost*: submitted jobs without their execution. *doubled*: steps that took effect twice. *stuck*: executions or steps
 that did not end. *repeated*: tasks whose code ran again though the attempt was the same, which at-least-once delivery
 allows; only one run took effect. *dead*: dead letters, all of them injected. *recovery*: seconds from the end of the
-fault to the first task that completed, the longest of the runs. "Power loss" cannot be shown with `kill -9`: the page
-cache survives it.
+fault to the first task that completed, the longest of the runs; the suite starts the factory's processes with
+their modules loaded, and `python -m consumers` takes about a second more. "Power loss" cannot be shown with `kill -9`:
+the page cache survives it.
 """
 
 
