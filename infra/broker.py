@@ -189,12 +189,12 @@ class Connection:
         raise BrokerError(await asyncio.shield(self._lost))
 
     async def _channel(self) -> aiormq.Channel:
-        channel = self._connection.channel(publisher_confirms=True, on_return_raises=True)
         try:
+            channel = self._connection.channel(publisher_confirms=True, on_return_raises=True)
             async with deadlines.within(CONNECT_TIMEOUT):
                 await channel.initialize()
                 underlay = await channel.get_underlay_channel()
-        except LOST as error:
+        except (*LOST, RuntimeError) as error:
             raise BrokerError(f"cannot open a channel: {error!r}") from error
         channel.close_callbacks.add(lambda _, error: self._fail(f"channel closed: {error}"))
         if not isinstance(underlay, aiormq.Channel):
@@ -238,8 +238,8 @@ class Connection:
 
     async def inspect(self, queue: str) -> tuple[int, int]:
         """How many messages wait in a queue and how many consumers it has; raises NotFoundError where it is missing."""
-        channel = self._connection.channel(publisher_confirms=False)
         try:
+            channel = self._connection.channel(publisher_confirms=False)
             async with deadlines.within(CONNECT_TIMEOUT):
                 await channel.initialize()
                 declared = await channel.declare_queue(queue, passive=True)
@@ -247,7 +247,7 @@ class Connection:
                 await channel.close()
         except aiormq.exceptions.ChannelNotFoundEntity as error:
             raise NotFoundError(f"queue '{queue}' does not exist; run 'factory migrate'") from error
-        except LOST as error:
+        except (*LOST, RuntimeError) as error:  # which both libraries raise where the connection is closed by then
             raise BrokerError(f"cannot inspect '{queue}': {error!r}") from error
         return result.message_count or 0, result.consumer_count or 0
 

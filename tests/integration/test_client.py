@@ -219,3 +219,12 @@ async def test_the_plain_publisher_prints_the_answer_and_the_result(stack: setti
     (delivery,) = came
     assert re.match(r"amq\.gen-", delivery.reply_to or "")
     assert delivery.user_id == urlsplit(stack.amqp_url).username
+
+
+async def test_a_connection_that_is_closed_is_a_fault_of_the_broker_and_no_other(stack: settings.Settings) -> None:
+    async with broker.connect(stack.amqp_url, name="test") as connection:
+        pass
+    with pytest.raises(BrokerError, match="cannot inspect"):
+        await connection.inspect("jobs.basic")
+    with pytest.raises(BrokerError, match="cannot open a channel"):
+        await connection.publisher()
