@@ -1,7 +1,7 @@
 """Weighted round robin over the tiers: a fair order in which to serve them, whoever has more work waiting."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from contracts.tiers import WEIGHTS, Tier
@@ -20,12 +20,21 @@ class Wheel:
         """The tiers in the order in which they are due."""
         return sorted(self._weights, key=lambda tier: -(self._credit[tier] + self._weights[tier]))
 
+    def due(self, waiting: Sequence[Tier]) -> Tier:
+        """The first in that order of those that have work."""
+        return max(waiting, key=lambda tier: self._credit[tier] + self._weights[tier])
+
     def serve(self, tier: Tier, waiting: Iterable[Tier]) -> None:
         """Counts a turn of ``tier``, taken while those tiers, itself included, had work."""
-        competing = set(waiting) | {tier}
+        competing = {*waiting, tier}
+        shared = 0
         for other, weight in self._weights.items():
-            self._credit[other] = self._credit[other] + weight if other in competing else 0
-        self._credit[tier] -= sum(self._weights[other] for other in competing)
+            if other in competing:
+                self._credit[other] += weight
+                shared += weight
+            else:
+                self._credit[other] = 0
+        self._credit[tier] -= shared
 
 
 class TierBuffer(Generic[T]):
@@ -44,11 +53,12 @@ class TierBuffer(Generic[T]):
 
     def take(self) -> T | None:
         """The item whose turn it is, None if there is none."""
-        waiting = [tier for tier in self._wheel.order() if self._lines[tier]]
+        waiting = [tier for tier, line in self._lines.items() if line]
         if not waiting:
             return None
-        self._wheel.serve(waiting[0], waiting)
-        return self._lines[waiting[0]].popleft()
+        tier = self._wheel.due(waiting)
+        self._wheel.serve(tier, waiting)
+        return self._lines[tier].popleft()
 
     def drain(self) -> list[T]:
         """Everything, the buffer being empty afterwards."""

@@ -14,6 +14,8 @@ class Head:
     client: str
     tier: Tier
     cost: float
+    template: str = ""
+    template_version: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

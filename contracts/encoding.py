@@ -72,7 +72,8 @@ def decode(type_name: str | None, body: bytes) -> messages.Message:
 
 
 def _refuse_nul(type_name: str, body: bytes) -> None:
-    if _NUL.search(body):
+    # Nearly no message holds these six bytes, and looking for them is a hundred times faster than the expression.
+    if rb"\u0000" in body and _NUL.search(body):
         raise MessageError(
             Reason.INVALID_MESSAGE, f"{type_name} holds the character U+0000, which no text needs; remove it"
         )

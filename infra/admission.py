@@ -25,7 +25,10 @@ async def running(connection: database.Connection) -> dict[str, int]:
 async def heads(connection: database.Connection, depth: int) -> list[Head]:
     """The first ``depth`` queued executions of each client, in the order in which the client wants them."""
     rows = await connection.fetch(SQL["heads"], depth)
-    return [Head(row["id"], row["client_id"], Tier(row["tier"]), row["estimate"]) for row in rows]
+    return [
+        Head(row["id"], row["client_id"], Tier(row["tier"]), row["estimate"], row["template"], row["template_version"])
+        for row in rows
+    ]
 
 
 async def shares(connection: database.Connection, flows: Iterable[str]) -> dict[str, Share]:

@@ -6,7 +6,7 @@ the caller's back, because a restored consumer that silently receives nothing is
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -17,106 +17,32 @@ import pamqp.commands
 import pamqp.exceptions
 
 from contracts import topology
-from infra import deadlines, failpoints
-from infra.delivery import LOST, BrokerError, Delivery, NotFoundError, UnroutableError, received
-from infra.failpoints import Failpoint
+from infra import deadlines
+from infra.delivery import LOST, BrokerError, Delivery, Ledger, NotFoundError, received
+from infra.publisher import Publisher
 
 HEARTBEAT = 15
 CONNECT_TIMEOUT = 10.0
-PUBLISH_TIMEOUT = 10.0
+TAKE_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 5.0
 
-Properties = pamqp.commands.Basic.Properties
-PERSISTENT, TRANSIENT = 2, 1
-
 Handler = Callable[[Delivery], None]
-
-
-class Publisher:
-    """A channel with publisher confirms; ``user`` is the broker user whose publishes they are."""
-
-    def __init__(self, channel: aiormq.Channel, user: str) -> None:
-        self._channel = channel
-        self.user = user
-
-    async def publish(
-        self,
-        exchange: str,
-        routing_key: str,
-        type_name: str,
-        body: bytes,
-        *,
-        correlation_id: str | None = None,
-        reply_to: str | None = None,
-        user_id: str | None = None,
-        traceparent: str | None = None,
-        headers: Mapping[str, Any] | None = None,
-        persistent: bool = True,
-        mandatory: bool = True,
-        expiration: float | None = None,
-        timeout: float = PUBLISH_TIMEOUT,
-    ) -> None:
-        """Returns when the broker has taken responsibility for the message.
-
-        Raises UnroutableError if it is mandatory and no queue takes it, BrokerError if the broker refuses it or does
-        not answer within ``timeout`` seconds: then nobody knows whether it was taken, and it is published again.
-        """
-        properties = Properties(
-            content_type="application/json",
-            delivery_mode=PERSISTENT if persistent else TRANSIENT,
-            # Returned messages are matched by this id, so it must be new for each publish.
-            message_id=uuid4().hex,
-            message_type=type_name,
-            correlation_id=correlation_id,
-            reply_to=reply_to,
-            user_id=user_id,
-            headers={**(headers or {}), **({"traceparent": traceparent} if traceparent else {})} or None,
-            expiration=None if expiration is None else str(int(expiration * 1000)),
-        )
-        await self._confirmed(exchange, routing_key, body, properties, mandatory, timeout)
-
-    async def _confirmed(
-        self, exchange: str, routing_key: str, body: bytes, properties: Properties, mandatory: bool, timeout: float
-    ) -> None:
-        sending = self._channel.basic_publish(
-            body,
-            exchange=exchange,
-            routing_key=routing_key,
-            properties=properties,
-            mandatory=mandatory,
-            wait=False,
-        )
-        try:
-            async with deadlines.within(timeout):
-                await (self._interrupted(sending) if failpoints.armed(Failpoint.PUBLISH_SENT) else sending)
-        except aiormq.exceptions.PublishError as error:
-            raise UnroutableError(f"no queue takes '{routing_key}' of exchange '{exchange or 'default'}'") from error
-        except LOST as error:
-            raise BrokerError(f"publish to '{exchange or routing_key}' was not confirmed: {error!r}") from error
-
-    async def _interrupted(self, sending: Coroutine[Any, Any, object]) -> None:
-        """Reaches the failpoint when the bytes have left, before anybody looks for the confirm."""
-        task = asyncio.create_task(sending)
-        try:
-            # The frame is queued in the first turn of the event loop and written by aiormq when the queue is through;
-            # the kernel gets it at the end of that turn.
-            await asyncio.sleep(0)
-            await self._channel.write_queue.join()
-            await asyncio.sleep(0)
-            failpoints.reach(Failpoint.PUBLISH_SENT)
-            await task
-        finally:
-            task.cancel()
 
 
 class Consumer:
     """A channel of its own for one queue, so that settling in one queue never touches another."""
 
     def __init__(
-        self, queue: str, channel: aiormq.Channel, handler: Handler, arguments: Mapping[str, Any] | None
+        self,
+        queue: str,
+        channel: aiormq.Channel,
+        ledger: Ledger,
+        handler: Handler,
+        arguments: Mapping[str, Any] | None,
     ) -> None:
         self.queue = queue
         self._channel = channel
+        self._ledger = ledger
         self._handler = handler
         self._arguments = dict(arguments or {})
         self._tag: str | None = None
@@ -138,7 +64,7 @@ class Consumer:
         self._tag = tag
 
     async def _deliver(self, message: aiormq.abc.DeliveredMessage) -> None:
-        self._handler(received(self.queue, message))
+        self._handler(received(self.queue, message, self._ledger))
 
     async def stop(self) -> None:
         """No further delivery arrives; those that have arrived can still be settled."""
@@ -155,19 +81,20 @@ class Consumer:
 class Puller:
     """A channel that takes one message at a time from any queue."""
 
-    def __init__(self, channel: aiormq.Channel) -> None:
+    def __init__(self, channel: aiormq.Channel, ledger: Ledger) -> None:
         self._channel = channel
+        self._ledger = ledger
 
     async def get(self, queue: str) -> Delivery | None:
         """The next message of the queue, None if it has none."""
         try:
-            async with deadlines.within(PUBLISH_TIMEOUT):
+            async with deadlines.within(TAKE_TIMEOUT):
                 message = await self._channel.basic_get(queue)
         except LOST as error:
             raise BrokerError(f"cannot take from '{queue}': {error!r}") from error
         if isinstance(message.delivery, pamqp.commands.Basic.GetEmpty):
             return None
-        return received(queue, message)
+        return received(queue, message, self._ledger)
 
 
 class Connection:
@@ -176,6 +103,7 @@ class Connection:
     def __init__(self, connection: aio_pika.abc.AbstractConnection, user: str) -> None:
         self._connection = connection
         self._channels: list[aio_pika.abc.AbstractChannel] = []
+        self._ledgers: list[Ledger] = []
         self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.user = user
         connection.close_callbacks.add(lambda _, error: self._fail(f"connection closed: {error}"))
@@ -202,13 +130,24 @@ class Connection:
         self._channels.append(channel)
         return underlay
 
+    def _ledger(self, channel: aiormq.Channel) -> Ledger:
+        ledger = Ledger(channel)
+        self._ledgers.append(ledger)
+        return ledger
+
+    async def acknowledge(self) -> None:
+        """Sends the acknowledgements that still wait for company."""
+        for ledger in self._ledgers:
+            await ledger.flush()
+
     async def publisher(self) -> Publisher:
         """A new channel for publishing."""
         return Publisher(await self._channel(), self.user)
 
     async def puller(self) -> Puller:
         """A new channel for taking single messages."""
-        return Puller(await self._channel())
+        channel = await self._channel()
+        return Puller(channel, self._ledger(channel))
 
     async def consumer(
         self, queue: str, handler: Handler, *, prefetch: int, arguments: Mapping[str, Any] | None = None
@@ -226,7 +165,7 @@ class Connection:
                 await channel.basic_qos(prefetch_count=prefetch)
         except LOST as error:
             raise BrokerError(f"cannot consume '{queue}': {error!r}") from error
-        return Consumer(queue, channel, handler, arguments)
+        return Consumer(queue, channel, self._ledger(channel), handler, arguments)
 
     async def consume(
         self, queue: str, handler: Handler, *, prefetch: int, arguments: Mapping[str, Any] | None = None
@@ -291,10 +230,12 @@ async def connect(url: str, *, name: str) -> AsyncIterator[Connection]:
             )
     except (*LOST, pamqp.exceptions.AMQPError) as error:
         raise BrokerError(f"cannot connect to the broker of FACTORY_AMQP_URL: {error}") from error
+    connection = Connection(raw, aio_pika.connection.make_url(url).user or "guest")
     try:
-        yield Connection(raw, aio_pika.connection.make_url(url).user or "guest")
+        yield connection
     finally:
         # Closing a connection that is already broken reports the break a second time.
-        with contextlib.suppress(*LOST, asyncio.CancelledError):
+        with contextlib.suppress(*LOST, BrokerError, asyncio.CancelledError):
             async with deadlines.within(CLOSE_TIMEOUT):
+                await connection.acknowledge()
                 await raw.close()

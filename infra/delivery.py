@@ -1,13 +1,18 @@
 """A message taken from a queue, and the ways to settle it."""
 
+import asyncio
 import dataclasses
+import enum
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import aiormq
 import aiormq.abc
+import structlog
 
 from contracts.errors import FactoryError
+
+log = structlog.get_logger()
 
 LOST = (
     aiormq.exceptions.AMQPError,
@@ -31,6 +36,89 @@ class NotFoundError(FactoryError):
     """The queue or exchange does not exist; ``factory migrate`` declares what is missing."""
 
 
+ACK_SECONDS = 0.002
+"""How long an acknowledgement waits for others, to travel in one frame with them."""
+
+
+class _Tag(enum.Enum):
+    OPEN = enum.auto()
+    DONE = enum.auto()
+    SENT = enum.auto()
+
+
+class Ledger:
+    """The deliveries of one channel that are not settled, in the order in which they came.
+
+    Acknowledgements are gathered: the longest row of settled deliveries goes out as one frame, never past an open one.
+    What is settled behind an open one goes out by itself a moment later: a slow task must not fill the window.
+    """
+
+    def __init__(self, channel: aiormq.abc.AbstractChannel) -> None:
+        self.channel = channel
+        self._tags: dict[int, _Tag] = {}
+        self._fresh: list[int] = []
+        self._behind: list[int] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    def opened(self, tag: int) -> None:
+        """A delivery has arrived; tags rise."""
+        self._tags[tag] = _Tag.OPEN
+
+    def ack(self, tag: int) -> None:
+        """Has the delivery acknowledged within milliseconds. Raises BrokerError if the channel is gone."""
+        if self.channel.is_closed:
+            raise BrokerError("the channel was lost before a delivery could be settled")
+        self._tags[tag] = _Tag.DONE
+        self._fresh.append(tag)
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush_regularly())
+
+    async def settle(self, tag: int, sending: Awaitable[None]) -> None:
+        """Settles a delivery at once, in another way than by an acknowledgement."""
+        self._tags[tag] = _Tag.SENT
+        await _settled(sending)
+
+    async def flush(self) -> None:
+        """Sends every acknowledgement that waits. Raises BrokerError if the channel is gone."""
+        await self._flush()
+        await self._flush()
+
+    async def _flush_regularly(self) -> None:
+        try:
+            while self._fresh or self._behind:
+                await asyncio.sleep(ACK_SECONDS)
+                await self._flush()
+        except BrokerError as error:
+            # Whoever watches the connection learns of it as well; what was not acknowledged is delivered again.
+            log.info("acknowledgements_lost", error=str(error))
+        finally:
+            self._flushing = None
+
+    async def _flush(self) -> None:
+        last = self._settled_row()
+        alone = [tag for tag in self._behind if self._tags.get(tag) is _Tag.DONE]
+        self._behind = [tag for tag in self._fresh if self._tags.get(tag) is _Tag.DONE]
+        self._fresh = []
+        if last is not None:
+            await _settled(self.channel.basic_ack(last, multiple=True, wait=False))
+        for tag in alone:
+            self._tags[tag] = _Tag.SENT
+            await _settled(self.channel.basic_ack(tag, wait=False))
+
+    def _settled_row(self) -> int | None:
+        """Forgets the deliveries up to the first open one; the last tag of them that is to be acknowledged."""
+        row: list[int] = []
+        last = None
+        for tag, state in self._tags.items():
+            if state is _Tag.OPEN:
+                break
+            row.append(tag)
+            last = tag if state is _Tag.DONE else last
+        for tag in row:
+            del self._tags[tag]
+        return last
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Delivery:
     """A message that this process holds until it settles it, exactly once."""
@@ -47,7 +135,7 @@ class Delivery:
     redelivered: bool
     headers: Mapping[str, Any]
     tag: int
-    channel: aiormq.abc.AbstractChannel
+    ledger: Ledger
 
     @property
     def delivery_count(self) -> int:
@@ -63,15 +151,15 @@ class Delivery:
 
     async def ack(self) -> None:
         """Done: the broker forgets the message. Raises BrokerError if the channel is gone: it is delivered again."""
-        await _settled(self.channel.basic_ack(self.tag, wait=False))
+        self.ledger.ack(self.tag)
 
     async def reject(self) -> None:
         """The broker dead-letters the message."""
-        await _settled(self.channel.basic_reject(self.tag, requeue=False, wait=False))
+        await self.ledger.settle(self.tag, self.ledger.channel.basic_reject(self.tag, requeue=False, wait=False))
 
     async def give_back(self) -> None:
         """The broker delivers the message again, to whoever comes first."""
-        await _settled(self.channel.basic_nack(self.tag, requeue=True, wait=False))
+        await self.ledger.settle(self.tag, self.ledger.channel.basic_nack(self.tag, requeue=True, wait=False))
 
 
 async def _settled(sending: Awaitable[None]) -> None:
@@ -81,9 +169,11 @@ async def _settled(sending: Awaitable[None]) -> None:
         raise BrokerError(f"the channel was lost before a delivery could be settled: {error}") from error
 
 
-def received(queue: str, message: aiormq.abc.DeliveredMessage) -> Delivery:
+def received(queue: str, message: aiormq.abc.DeliveredMessage, ledger: Ledger) -> Delivery:
     """What aiormq hands over, as a delivery."""
     properties = message.header.properties
+    tag = message.delivery_tag or 0
+    ledger.opened(tag)
     return Delivery(
         queue=queue,
         body=message.body,
@@ -96,6 +186,6 @@ def received(queue: str, message: aiormq.abc.DeliveredMessage) -> Delivery:
         routing_key=message.routing_key or "",
         redelivered=bool(message.redelivered),
         headers=properties.headers or {},
-        tag=message.delivery_tag or 0,
-        channel=message.channel,
+        tag=tag,
+        ledger=ledger,
     )

@@ -89,6 +89,11 @@ def unpack(ref: refs.DataRef, body: bytes) -> bytes:
         raise errors.InputGoneError(f"{ref.uri} is damaged and cannot be unpacked: {error}") from error
 
 
+def carried(ref: refs.DataRef) -> bytes:
+    """The document that a reference carries itself; raises InputGoneError unless it is the one that it names."""
+    return unpack(ref, (ref.data or "").encode())
+
+
 def _verified(ref: refs.DataRef, document: bytes) -> bytes:
     if len(document) != ref.size:
         raise errors.InputGoneError(f"{ref.uri} holds {len(document)} bytes; its reference says {ref.size}")

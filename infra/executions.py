@@ -134,15 +134,15 @@ def _values(olds: Sequence[StepExecution], news: Sequence[StepExecution]) -> lis
         # An array of arrays would be one array of two dimensions to Postgres.
         [json.dumps(n.starts) for n in news],
         [n.shards for n in news],
-        [None if n.inputs is None else n.inputs.model_dump(mode="json", exclude_none=True) for n in news],
-        [_document(n.manifest) for n in news],
-        [_document(n.output) for n in news],
-        [{k: _document(v) for k, v in n.files.items()} or None for n in news],
-        [dict(n.summary) or None for n in news],
-        [dict(n.metrics) or None for n in news],
+        [n.inputs for n in news],
+        [n.manifest for n in news],
+        [n.output for n in news],
+        [n.files or None for n in news],
+        [n.summary or None for n in news],
+        [n.metrics or None for n in news],
         [n.error_class.value if n.error_class else None for n in news],
         [n.error for n in news],
-        [dict(n.error_details) or None for n in news],
+        [n.error_details or None for n in news],
         [n.fraction for n in news],
         [n.note for n in news],
         offered,
@@ -182,7 +182,7 @@ async def insert_deliverables(
         [item.step for _, _, item in items],
         [item.format for _, _, item in items],
         [epoch for _, epoch, _ in items],
-        [_document(item.ref) for _, _, item in items],
+        [item.ref for _, _, item in items],
     )
 
 
@@ -222,10 +222,6 @@ async def joined(connection: database.Connection, parent: StepExecution) -> mess
             if row["status"] == "failed"
         ),
     )
-
-
-def _document(ref: DataRef | None) -> dict[str, Any] | None:
-    return None if ref is None else ref.model_dump(mode="json", exclude_none=True)
 
 
 def _reference(value: Any) -> DataRef | None:

@@ -39,8 +39,8 @@ class Failpoint(enum.StrEnum):
     BATCH_ACKED = enum.auto()
 
     # Coordinator: what a commit owes
-    TASK_PUBLISHING = enum.auto()
-    TASK_PUBLISHED = enum.auto()
+    TASKS_PUBLISHING = enum.auto()
+    TASKS_PUBLISHED = enum.auto()
     OWED_PUBLISHING = enum.auto()
     OWED_PUBLISHED = enum.auto()
     OWED_FORGETTING = enum.auto()
@@ -63,8 +63,8 @@ class Failpoint(enum.StrEnum):
     HEARTBEATS_ACKED = enum.auto()
     SNAPSHOT_PUBLISHING = enum.auto()
     SNAPSHOT_PUBLISHED = enum.auto()
-    NOTIFICATION_PUBLISHING = enum.auto()
-    NOTIFICATION_PUBLISHED = enum.auto()
+    NOTIFICATIONS_PUBLISHING = enum.auto()
+    NOTIFICATIONS_PUBLISHED = enum.auto()
     PROBE_PUBLISHING = enum.auto()
     PROBE_PUBLISHED = enum.auto()
     PROBE_REJECTING = enum.auto()

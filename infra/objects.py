@@ -78,7 +78,7 @@ class Objects:
         not answer.
         """
         if ref.data is not None:
-            return documents.unpack(ref, ref.data.encode())
+            return documents.carried(ref)
         if ref.size > documents.LIMIT:
             raise errors.InvalidInputError(
                 f"{ref.uri} has {ref.size} bytes; no document of over {documents.LIMIT} is read"

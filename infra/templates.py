@@ -24,6 +24,12 @@ async def load(connection: database.Connection, name: str, version: int | None =
     return templates.parse({**dict(row), "steps": [_step(step) for step in steps]})
 
 
+async def active_version(connection: database.Connection, name: str) -> int | None:
+    """The newest active version of a template, None if there is none."""
+    row = await connection.fetchrow(SQL["active_version"], name)
+    return None if row is None else int(row["version"])
+
+
 def _step(row: database.Row) -> dict[str, Any]:
     fields = dict(row)
     fields["when"] = fields.pop("condition")

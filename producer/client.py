@@ -12,7 +12,7 @@ import structlog
 
 from contracts import encoding, errors, messages, topology
 from contracts.tiers import Tier
-from infra import broker
+from infra import broker, publisher
 from infra.delivery import BrokerError, Delivery
 
 PREFETCH = 100
@@ -48,7 +48,7 @@ class _Session:
     """One connection with its reply queue; ``lost`` fails when any part of it breaks."""
 
     user: str
-    publisher: broker.Publisher
+    publisher: publisher.Publisher
     replies: str
     lost: asyncio.Task[None]
     listener: asyncio.Task[None]

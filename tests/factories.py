@@ -17,7 +17,7 @@ import asyncpg
 
 from contracts import encoding, messages, templates, topology
 from contracts.tiers import Tier
-from infra import broker, database, jobs
+from infra import broker, database, jobs, publisher
 from infra import templates as stored_templates
 from infra.delivery import Delivery
 from infra.settings import Settings
@@ -56,7 +56,7 @@ class Client:
     """Somebody who publishes jobs and reads the answers."""
 
     connection: broker.Connection
-    publisher: broker.Publisher
+    publisher: publisher.Publisher
     reply_queue: str
     answers: list[tuple[messages.Message, Delivery]] = dataclasses.field(default_factory=list)
 
@@ -186,17 +186,8 @@ class Factory:
 @contextlib.asynccontextmanager
 async def make(stack: Settings, folder: Path) -> AsyncIterator[Factory]:
     """A provisioned factory without processes, gone with everything it did when the test ends."""
-    name = f"t{uuid.uuid4().hex[:12]}"
-    settings = dataclasses.replace(
-        stack,
-        amqp_url=stack.amqp_url.rstrip("/") + f"/{name}",
-        database_url=_database(stack.database_url, name),
-        worker_database_url=_database(stack.worker_database_url, name),
-        s3_bucket=name,
-    )
-    await _create(stack, name)
-    environment = {**_variables(settings), "PYTHONPATH": f"{ROOT}{os.pathsep}{PLUGINS}"}
-    try:
+    async with corner(stack) as settings:
+        environment = {**variables(settings), "PYTHONPATH": f"{ROOT}{os.pathsep}{PLUGINS}"}
         await provision.migrate(settings)
         async with database.connect(settings.database_url, application="test", size=4) as pool:
             factory = Factory(settings, environment, folder, pool)
@@ -204,6 +195,21 @@ async def make(stack: Settings, folder: Path) -> AsyncIterator[Factory]:
                 yield factory
             finally:
                 factory.stop()
+
+
+@contextlib.asynccontextmanager
+async def corner(stack: Settings) -> AsyncIterator[Settings]:
+    """A database and a virtual host of one's own, both empty, and the name of a bucket; gone at the end."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    await _create(stack, name)
+    try:
+        yield dataclasses.replace(
+            stack,
+            amqp_url=stack.amqp_url.rstrip("/") + f"/{name}",
+            database_url=_database(stack.database_url, name),
+            worker_database_url=_database(stack.worker_database_url, name),
+            s3_bucket=name,
+        )
     finally:
         await _remove(stack, name)
 
@@ -212,7 +218,8 @@ def _database(url: str, name: str) -> str:
     return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
-def _variables(settings: Settings) -> dict[str, str]:
+def variables(settings: Settings) -> dict[str, str]:
+    """The environment of the factory's processes."""
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("FACTORY_")},
         "FACTORY_HOME": str(settings.home),

@@ -9,15 +9,17 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from consumers.coordinator import publishing
+from consumers.coordinator.engine.effects import Offer
 from consumers.coordinator.engine.snapshot import Snapshot
 from consumers.coordinator.manifests import Store
 from consumers.coordinator.outcome import Outcome
 from consumers.coordinator.transitions import State
-from contracts.messages import StageTask, TaskKey
-from contracts.states import STEP_OVER, StepStatus
+from contracts.messages import TaskKey
+from contracts.states import EXECUTION_OVER, STEP_OVER, StepStatus
 from contracts.tiers import Tier
-from infra.broker import Connection, Publisher
+from infra.broker import Connection
 from infra.health import Health
+from infra.publisher import Publisher
 from infra.settings import Settings
 
 
@@ -112,7 +114,7 @@ class Desk:
     health: Health
     offering: set[TaskKey] = dataclasses.field(default_factory=set)
     refused: int = 0
-    confirmed: list[TaskKey] = dataclasses.field(default_factory=list)
+    confirmed: dict[TaskKey, None] = dataclasses.field(default_factory=dict)
     admission: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     pauses: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     retries: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
@@ -137,15 +139,15 @@ class Desk:
             await publishing.publish_owed(self.state.pool, self.publisher, outcome.owed)
         self.note(outcome)
 
-    async def offer(self, tasks: Sequence[StageTask], traces: Mapping[UUID, str | None]) -> int:
+    async def offer(self, tasks: Sequence[Offer], traces: Mapping[UUID, str | None]) -> int:
         """Publishes tasks; returns how many of them the broker has confirmed."""
-        keys = {task.key for task in tasks}
+        keys = {offer.task.key for offer in tasks}
         self.offering |= keys
         try:
             confirmed = await publishing.publish_tasks(self.publisher, tasks, traces, self.doubt)
         finally:
             self.offering -= keys
-        self.confirmed += confirmed
+        self.confirmed |= dict.fromkeys(confirmed)
         return len(confirmed)
 
     def note(self, outcome: Outcome) -> None:
@@ -156,13 +158,18 @@ class Desk:
             self.admission.set()
         self.ignored += outcome.ignored
         for before, after in outcome.changed:
-            self.changed[after.id] = after
+            if after.execution.status in EXECUTION_OVER:
+                self.changed.pop(after.id, None)
+            else:
+                self.changed[after.id] = after
             for place, row in after.rows.items():
                 old = before.rows.get(place)
                 if old is row or old is None:
                     continue
                 if row.status is StepStatus.WAITING:
                     self.retries.set()
+                # A task that was begun was published: nobody asks any more whether that was noted.
+                self.confirmed.pop(old.key, None)
                 begun = row.status is StepStatus.RUNNING or row.status in STEP_OVER
                 if old.status is StepStatus.DISPATCHED and begun and old.dispatched_at is not None:
                     self.evidence.started(old.stage, after.execution.tier, old.dispatched_at)

@@ -64,10 +64,13 @@ async def cancellations(
     connection: database.Connection, requests: Sequence[Request]
 ) -> tuple[list[facts.Cancelled], list[outbox.Owed]]:
     """The cancellations that their senders may ask for, and the answers to the others."""
-    known = await known_of(connection, requests)
     found: list[facts.Cancelled] = []
     answers: list[outbox.Owed] = []
-    for request in requests:
+    asked = [request for request in requests if isinstance(request.command, CancelExecution)]
+    if not asked:
+        return found, answers
+    known = await known_of(connection, asked)
+    for request in asked:
         if isinstance(command := request.command, CancelExecution):
             try:
                 await check_owner(connection, request, command.execution_id, known)

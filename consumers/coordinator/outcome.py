@@ -3,8 +3,8 @@
 import collections
 import dataclasses
 
+from consumers.coordinator.engine.effects import Offer
 from consumers.coordinator.engine.snapshot import Snapshot
-from contracts import messages
 from contracts.messages import TaskKey
 from infra.outbox import Owed
 
@@ -13,7 +13,7 @@ from infra.outbox import Owed
 class Outcome:
     """Tasks and messages to publish, steps to prepare, executions before and after, facts that did not count."""
 
-    tasks: list[messages.StageTask] = dataclasses.field(default_factory=list)
+    tasks: list[Offer] = dataclasses.field(default_factory=list)
     owed: list[Owed] = dataclasses.field(default_factory=list)
     prepare: list[TaskKey] = dataclasses.field(default_factory=list)
     changed: list[tuple[Snapshot, Snapshot]] = dataclasses.field(default_factory=list)

@@ -6,57 +6,73 @@ from uuid import UUID
 
 import structlog
 
-from contracts import encoding, topology
+from consumers.coordinator.engine.effects import Offer
+from contracts import topology
 from contracts.messages import StageTask, TaskKey
 from infra import database, dead_letters, dead_operations, executions, failpoints, outbox
-from infra.broker import Publisher
-from infra.delivery import BrokerError, UnroutableError
+from infra.delivery import UnroutableError
 from infra.failpoints import Failpoint
 from infra.outbox import Owed
+from infra.publisher import Outgoing, Publisher
 
 log = structlog.get_logger()
 
 
 async def publish_tasks(
-    publisher: Publisher, tasks: Sequence[StageTask], traces: Mapping[UUID, str | None], unroutable: asyncio.Event
+    publisher: Publisher, tasks: Sequence[Offer], traces: Mapping[UUID, str | None], unroutable: asyncio.Event
 ) -> list[TaskKey]:
     """Offers tasks on their stages' queues, all at once; returns those that the broker has confirmed.
 
     Sets ``unroutable`` if a queue or its binding is missing.
     """
-    results = await asyncio.gather(
-        *(_publish_task(publisher, task, traces.get(task.execution_id), unroutable) for task in tasks)
-    )
-    return [task.key for task, done in zip(tasks, results, strict=True) if done]
-
-
-async def _publish_task(publisher: Publisher, task: StageTask, trace: str | None, unroutable: asyncio.Event) -> bool:
-    failpoints.reach(Failpoint.TASK_PUBLISHING)
-    try:
-        await publisher.publish(
-            topology.STAGES,
-            topology.stage_queue(task.stage, task.context.tier),
-            "StageTask",
-            encoding.encode(task),
-            correlation_id=str(task.execution_id),
-            traceparent=trace,
-        )
-    except (BrokerError, UnroutableError) as error:
-        log.warning("task_not_published", task=task.key, stage=task.stage, error=str(error))
-        if isinstance(error, UnroutableError):
+    messages = [_offered(offer, traces.get(offer.task.execution_id)) for offer in tasks]
+    failpoints.reach(Failpoint.TASKS_PUBLISHING)
+    refusals = await publisher.publish_all(messages)
+    failpoints.reach(Failpoint.TASKS_PUBLISHED)
+    confirmed = []
+    for offer, refusal in zip(tasks, refusals, strict=True):
+        task = offer.task
+        if refusal is None:
+            confirmed.append(task.key)
+            continue
+        log.warning("task_not_published", task=task.key, stage=task.stage, error=str(refusal))
+        if isinstance(refusal, UnroutableError):
             unroutable.set()
-        return False
-    failpoints.reach(Failpoint.TASK_PUBLISHED)
-    return True
+    return confirmed
+
+
+def _offered(offer: Offer, trace: str | None) -> Outgoing:
+    task = offer.task
+    return Outgoing(
+        topology.STAGES,
+        topology.stage_queue(task.stage, task.context.tier),
+        StageTask.__name__,
+        offer.body,
+        correlation_id=str(task.execution_id),
+        traceparent=trace,
+    )
 
 
 async def publish_owed(pool: database.Pool, publisher: Publisher, items: Sequence[Owed]) -> None:
     """Publishes stored messages and forgets those that are confirmed, or that nobody can receive any more."""
-    results = await asyncio.gather(*(_publish_owed(publisher, item) for item in items))
-    done = [item for item, result in zip(items, results, strict=True) if result is not None]
-    unroutable = [item for item, result in zip(items, results, strict=True) if result is False]
-    if not done:
-        return
+    failpoints.reach(Failpoint.OWED_PUBLISHING)
+    refusals = await publisher.publish_all([_message(publisher, item) for item in items])
+    failpoints.reach(Failpoint.OWED_PUBLISHED)
+    unroutable: list[Owed] = []
+    owed: set[int] = set()
+    for item, refusal in zip(items, refusals, strict=True):
+        told = {"message": item.message_type, "execution": str(item.execution_id), "error": str(refusal)}
+        if isinstance(refusal, UnroutableError):
+            log.info("reply_unroutable", **told)
+            unroutable.append(item)
+        elif refusal is not None:
+            log.warning("owed_not_published", **told)
+            owed.add(item.id)
+    if len(owed) < len(items):
+        await _forget(pool, [item for item in items if item.id not in owed], unroutable)
+
+
+async def _forget(pool: database.Pool, done: Sequence[Owed], unroutable: Sequence[Owed]) -> None:
     async with pool.acquire() as connection, connection.transaction():
         await outbox.delete(connection, [item.id for item in done])
         if returned := [mark for item in unroutable if isinstance(mark := item.headers.get(dead_letters.MARK), int)]:
@@ -72,27 +88,16 @@ async def publish_owed(pool: database.Pool, publisher: Publisher, items: Sequenc
     failpoints.reach(Failpoint.OWED_FORGOTTEN)
 
 
-async def _publish_owed(publisher: Publisher, item: Owed) -> bool | None:
-    """True if confirmed, False if nobody can receive it, None if it is still owed."""
-    failpoints.reach(Failpoint.OWED_PUBLISHING)
-    try:
-        await publisher.publish(
-            item.exchange,
-            item.routing_key,
-            item.message_type,
-            item.body,
-            correlation_id=item.correlation_id,
-            reply_to=item.reply_to,
-            user_id=publisher.user,
-            traceparent=item.traceparent,
-            headers=item.headers,
-            mandatory=item.mandatory,
-        )
-    except UnroutableError as error:
-        log.info("reply_unroutable", message=item.message_type, execution=str(item.execution_id), error=str(error))
-        return False
-    except BrokerError as error:
-        log.warning("owed_not_published", message=item.message_type, error=str(error))
-        return None
-    failpoints.reach(Failpoint.OWED_PUBLISHED)
-    return True
+def _message(publisher: Publisher, item: Owed) -> Outgoing:
+    return Outgoing(
+        item.exchange,
+        item.routing_key,
+        item.message_type,
+        item.body,
+        correlation_id=item.correlation_id,
+        reply_to=item.reply_to,
+        user_id=publisher.user,
+        traceparent=item.traceparent,
+        headers=item.headers,
+        mandatory=item.mandatory,
+    )

@@ -98,7 +98,7 @@ async def _work(desk: Desk, start: Start) -> None:
 def _loops(desk: Desk) -> list[Work]:
     sweep = desk.settings.sweep_seconds
     regular: list[tuple[str, float, Callable[[Desk], Awaitable[None]]]] = [
-        ("published", 0.1, sweeper.note_published),
+        ("published", sweeper.NOTE_SECONDS, sweeper.note_published),
         ("owed", sweep, sweeper.sweep_owed),
         ("leases", sweep, sweeper.sweep_leases),
         ("lost", desk.patience.empty, reconciler.LostTasks().sweep),

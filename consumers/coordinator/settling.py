@@ -137,7 +137,8 @@ async def _settle(
             outcomes, suspects = await batching.settle(desk.state.pool, good, work) if good else ([], [])
             poison = [(item[0], MessageError(Reason.DATA_ERROR, repr(error)[:1900])) for item, error in suspects]
             aside = functools.partial(_set_aside, batch, [*bad, *poison])
-            outcomes.append(await transitions.transact(desk.state, aside))
+            if bad or poison or any(marks.letter(delivery) is not None for delivery in batch):
+                outcomes.append(await transitions.transact(desk.state, aside))
             break
         except (SystemFaultError, database.Failure, *database.UNAVAILABLE) as error:
             reason = str(error) if isinstance(error, SystemFaultError) else repr(error)

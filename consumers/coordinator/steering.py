@@ -24,9 +24,12 @@ REFUSALS = {
 
 async def steer(connection: database.Connection, state: State, requests: Sequence[Request]) -> Outcome:
     """Carries the commands of a batch out; each is answered, and one that cannot be carried out changes nothing."""
-    known = await intake.known_of(connection, requests)
     outcome = Outcome()
-    for request in sorted(requests, key=_execution):
+    asked = [request for request in requests if isinstance(request.command, SteerExecution | SetPause)]
+    if not asked:
+        return outcome
+    known = await intake.known_of(connection, asked)
+    for request in sorted(asked, key=_execution):
         try:
             if isinstance(request.command, SteerExecution):
                 done = await _steer(connection, state, request, request.command, known)

@@ -112,7 +112,7 @@ async def _template(connection: database.Connection, state: State, job: SubmitJo
     wanted = (job.template, job.template_version)
     try:
         if wanted not in known.templates:
-            known.templates[wanted] = await stored_templates.load(connection, *wanted)
+            known.templates[wanted] = await _stored(connection, state, *wanted)
         template = known.templates[wanted]
     except TemplateError as error:
         raise MessageError(
@@ -124,8 +124,14 @@ async def _template(connection: database.Connection, state: State, job: SubmitJo
             Reason.UNKNOWN_TEMPLATE,
             f"field 'template' is '{job.template}'{version}, which does not exist; see 'factory templates list'",
         )
-    state.library.keep(template)
     return template
+
+
+async def _stored(
+    connection: database.Connection, state: State, name: str, version: int | None
+) -> Template | None:
+    chosen = await stored_templates.active_version(connection, name) if version is None else version
+    return None if chosen is None else await state.library.find(connection, name, chosen)
 
 
 def content_hash(job: SubmitJob) -> str:

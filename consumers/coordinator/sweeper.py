@@ -26,6 +26,8 @@ LIMIT = 500
 CRASH_STARTS = 5
 SNAPSHOT_SECONDS = 60.0
 HOUSE_SECONDS = 3600.0
+NOTE_SECONDS = 0.5
+ADMISSION_PAUSE = 0.01
 HEARTBEAT_BACKLOG = 10
 
 MOST_REFUSED = 3
@@ -87,6 +89,8 @@ async def admit(desk: Desk) -> None:
                 await desk.admission.wait()
         desk.admission.clear()
         await attempt(desk, "admission", _admit_all)
+        # Under load many jobs arrive and end within this time, and are admitted.
+        await asyncio.sleep(ADMISSION_PAUSE)
 
 
 async def _admit_all(desk: Desk) -> None:
@@ -145,14 +149,14 @@ async def _offer_again(desk: Desk, keys: Sequence[TaskKey]) -> None:
 async def note_published(desk: Desk) -> None:
     """Writes down which tasks the broker has confirmed."""
     if desk.confirmed:
-        keys, desk.confirmed = desk.confirmed, []
+        keys, desk.confirmed = desk.confirmed, {}
         try:
             async with desk.state.pool.acquire() as connection:
                 failpoints.reach(Failpoint.CONFIRMS_NOTING)
                 await executions.mark_published(connection, sorted(keys))
                 failpoints.reach(Failpoint.CONFIRMS_NOTED)
         except BaseException:
-            desk.confirmed += keys
+            desk.confirmed |= keys
             raise
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from consumers.coordinator import writing
 from consumers.coordinator.engine import decisions, facts, offers
-from consumers.coordinator.engine.effects import Effect
+from consumers.coordinator.engine.effects import Effect, Offer
 from consumers.coordinator.engine.snapshot import Place, Snapshot
 from consumers.coordinator.engine.tools import Tools
 from consumers.coordinator.library import Library
@@ -145,9 +145,9 @@ async def _with_initial_rows(
     return snapshots
 
 
-async def republish(state: State, keys: Sequence[TaskKey]) -> list[messages.StageTask]:
-    """The tasks of rows that are still dispatched in that attempt, derived anew from what is stored."""
-    tasks: list[messages.StageTask] = []
+async def republish(state: State, keys: Sequence[TaskKey]) -> list[Offer]:
+    """The offers of rows that are still dispatched in that attempt, derived anew from what is stored."""
+    found: list[Offer] = []
     async with state.pool.acquire() as connection, connection.transaction():
         told = [facts.TaskLost(key) for key in keys]
         snapshots = await load(connection, state.library, told)
@@ -155,5 +155,5 @@ async def republish(state: State, keys: Sequence[TaskKey]) -> list[messages.Stag
             snapshot = snapshots.get(key.execution_id)
             row = snapshot.rows.get((key.step, key.shard)) if snapshot else None
             if snapshot is not None and row is not None and writing.offered(row, key):
-                tasks.append(offers.build(snapshot, row, state.tools.evaluate))
-    return tasks
+                found.append(offers.offer(snapshot, row, state.tools.evaluate))
+    return found

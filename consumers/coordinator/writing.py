@@ -24,7 +24,6 @@ from consumers.coordinator.engine.effects import (
 from consumers.coordinator.engine.snapshot import Snapshot
 from consumers.coordinator.engine.tools import Tools
 from consumers.coordinator.outcome import Outcome
-from contracts import messages
 from contracts.executions import StepExecution
 from contracts.messages import TaskKey
 from contracts.states import StepStatus
@@ -97,7 +96,7 @@ async def _shards(
     for step, number in released.items():
         if after.step(step).status is StepStatus.RUNNING:
             rows = await executions.release_shards(connection, after.step(step), number)
-            outcome.tasks += [offers.build(after, row, tools.evaluate) for row in rows]
+            outcome.tasks += [offers.offer(after, row, tools.evaluate) for row in rows]
 
 
 async def _time(connection: database.Connection, decided: Sequence[Decided]) -> None:
@@ -147,7 +146,7 @@ def offered(row: StepExecution, key: TaskKey) -> bool:
     return row.key == key and row.status is StepStatus.DISPATCHED
 
 
-def live_offers(after: Snapshot, effects: Iterable[Effect]) -> list[messages.StageTask]:
-    """The tasks among the effects that the end of the transaction still wants."""
-    tasks = [effect.task for effect in effects if isinstance(effect, Offer)]
-    return [task for task in tasks if offered(after.rows[task.step, task.shard], task.key)]
+def live_offers(after: Snapshot, effects: Iterable[Effect]) -> list[Offer]:
+    """The offers among the effects that the end of the transaction still wants."""
+    offers_made = [effect for effect in effects if isinstance(effect, Offer)]
+    return [made for made in offers_made if offered(after.rows[made.task.step, made.task.shard], made.task.key)]

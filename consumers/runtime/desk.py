@@ -14,9 +14,9 @@ from contracts.errors import OutageError, Reason
 from contracts.messages import StageTask, TaskKey
 from contracts.tiers import Tier
 from infra import failpoints
-from infra.broker import Publisher
 from infra.delivery import BrokerError, Delivery, UnroutableError
 from infra.failpoints import Failpoint
+from infra.publisher import Publisher
 
 log = structlog.get_logger()
 

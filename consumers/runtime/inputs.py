@@ -44,8 +44,12 @@ def _references(inputs: Inputs, task: StageTask) -> Iterable[DataRef]:
 
 async def _fetch(equipment: Equipment, refs: Iterable[DataRef]) -> dict[str, bytes]:
     wanted = {ref.sha256: ref for ref in refs}
-    bodies = await asyncio.gather(*(_get(equipment, ref) for ref in wanted.values()))
-    return dict(zip(wanted, bodies, strict=True))
+    found = {sha256: documents.carried(ref) for sha256, ref in wanted.items() if ref.data is not None}
+    stored = [ref for sha256, ref in wanted.items() if sha256 not in found]
+    if stored:
+        bodies = await asyncio.gather(*(_get(equipment, ref) for ref in stored))
+        found.update(zip((ref.sha256 for ref in stored), bodies, strict=True))
+    return found
 
 
 async def _get(equipment: Equipment, ref: DataRef) -> bytes:

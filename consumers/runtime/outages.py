@@ -14,6 +14,7 @@ PATIENCE = 20.0
 """Seconds; what is away for longer gives the place in the worker back, and the task is offered again later."""
 
 _BASE, _CAP = 0.1, 2.0
+_CHANCE = random.SystemRandom()
 
 
 async def outlast(call: Callable[[], Awaitable[R]]) -> R:
@@ -22,7 +23,6 @@ async def outlast(call: Callable[[], Awaitable[R]]) -> R:
     What a task has worked out, and perhaps paid for, is not thrown away because the store is starting again.
     """
     until = time.monotonic() + PATIENCE
-    chance = random.SystemRandom()
     pause = _BASE
     while True:
         try:
@@ -30,5 +30,5 @@ async def outlast(call: Callable[[], Awaitable[R]]) -> R:
         except OutageError:
             if time.monotonic() + pause > until:
                 raise
-        await asyncio.sleep(chance.random() * pause)
+        await asyncio.sleep(_CHANCE.random() * pause)
         pause = min(_CAP, 2 * pause)

@@ -58,7 +58,7 @@ async def _attempt(
     report = _reporter(desk, held, offer)
     attempt = work.attempt(equipment, handler.spec, handler.run, held.task, desk.worker, report)
     held.attempt = asyncio.create_task(attempt)
-    announcement = asyncio.create_task(_announce(desk, held, offer))
+    announcement = Announcement(lambda: _accept(desk, held, offer))
     try:
         return await held.attempt
     except asyncio.CancelledError:
@@ -68,8 +68,7 @@ async def _attempt(
         await asyncio.wait([held.attempt], timeout=CANCEL_SECONDS)
         raise
     finally:
-        announcement.cancel()
-        await asyncio.gather(announcement, return_exceptions=True)
+        await announcement.end()
 
 
 def _reporter(desk: Desk, held: Held, offer: Offer) -> Callable[[float, str], Awaitable[None]]:
@@ -82,9 +81,23 @@ def _reporter(desk: Desk, held: Held, offer: Offer) -> Callable[[float, str], Aw
     return report
 
 
-async def _announce(desk: Desk, held: Held, offer: Offer) -> None:
-    await asyncio.sleep(ACCEPT_AFTER)
-    await _accept(desk, held, offer)
+class Announcement:
+    """Tells that the work has begun, once it has lasted long enough; short work costs a timer and no task."""
+
+    def __init__(self, accept: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._accept = accept
+        self._telling: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(ACCEPT_AFTER, self._tell)
+
+    def _tell(self) -> None:
+        self._telling = asyncio.create_task(self._accept())
+
+    async def end(self) -> None:
+        """The work is over: what was not told yet is not told any more."""
+        self._timer.cancel()
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.gather(self._telling, return_exceptions=True)
 
 
 async def _accept(desk: Desk, held: Held, offer: Offer) -> None:
@@ -108,15 +121,21 @@ async def _settle(desk: Desk, held: Held, offer: Offer, event: messages.StageCom
     failpoints.reach(Failpoint.TASK_ACKING)
     await offer.delivery.ack()
     failpoints.reach(Failpoint.TASK_ACKED)
-    log.info(
-        "task_settled",
-        outcome=type(event).__name__,
-        stage=held.task.stage,
-        task=key_text(held.task.key),
-        client=held.task.context.client,
-        seconds=round(time.monotonic() - held.since, 3),
-        **({"error": event.explanation} if isinstance(event, messages.StageFailed) else {}),
-    )
+    _note(held, event)
+
+
+def _note(held: Held, event: messages.StageCompleted | messages.StageFailed) -> None:
+    told = {
+        "stage": held.task.stage,
+        "task": key_text(held.task.key),
+        "client": held.task.context.client,
+        "seconds": round(time.monotonic() - held.since, 3),
+    }
+    if isinstance(event, messages.StageFailed):
+        log.info("task_failed", error_class=event.error_class, error=event.explanation, **told)
+    else:
+        # A line for each of a thousand tasks a second would cost more than the tasks.
+        log.debug("task_completed", **told)
 
 
 async def _refuse(offer: Offer, reason: str) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 
 class Slots:
@@ -11,8 +11,8 @@ class Slots:
     def __init__(self, number: int) -> None:
         self.number = number
         self.used = 0
-        self._changed = asyncio.Condition()
         self._exclusive = False
+        self._waiting: list[asyncio.Future[None]] = []
 
     @property
     def free(self) -> int:
@@ -21,20 +21,17 @@ class Slots:
 
     async def take(self) -> None:
         """Waits for a place and takes it."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.free > 0)
-            self.used += 1
+        await self._until(lambda: self.free > 0)
+        self.used += 1
 
-    async def release(self) -> None:
+    def release(self) -> None:
         """Gives a place back."""
-        async with self._changed:
-            self.used -= 1
-            self._changed.notify_all()
+        self.used -= 1
+        self._changed()
 
     async def idle(self) -> None:
         """Waits until no place is in use."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.used == 0)
+        await self._until(lambda: self.used == 0)
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
@@ -46,24 +43,34 @@ class Slots:
         try:
             yield
         finally:
-            async with self._changed:
-                self._exclusive = False
-                self._changed.notify_all()
+            self._exclusive = False
+            self._changed()
 
     async def _become_alone(self) -> None:
-        async with self._changed:
-            # Its own place counts for nothing meanwhile: of several who ask, each would wait for the others' places.
-            self.used -= 1
-            self._changed.notify_all()
-            asked = False
-            try:
-                await self._changed.wait_for(lambda: not self._exclusive)
-                self._exclusive = asked = True
-                self._changed.notify_all()
-                await self._changed.wait_for(lambda: self.used == 0)
-            except BaseException:
-                self._exclusive = self._exclusive and not asked
-                raise
-            finally:
-                self.used += 1
-                self._changed.notify_all()
+        # Its own place counts for nothing meanwhile: of several who ask, each would wait for the others' places.
+        self.used -= 1
+        self._changed()
+        asked = False
+        try:
+            await self._until(lambda: not self._exclusive)
+            self._exclusive = asked = True
+            await self._until(lambda: self.used == 0)
+        except BaseException:
+            self._exclusive = self._exclusive and not asked
+            raise
+        finally:
+            self.used += 1
+            self._changed()
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Returns in the moment in which the condition holds; nothing else runs before the caller goes on."""
+        while not condition():
+            change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(change)
+            await change
+
+    def _changed(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for change in waiting:
+            if not change.done():
+                change.set_result(None)

@@ -97,11 +97,11 @@ class Supply:
             try:
                 offer = await self._take()
             except BaseException:
-                await self._slots.release()
+                self._slots.release()
                 raise
             if offer is not None:
                 return offer
-            await self._slots.release()
+            self._slots.release()
             await self._wait()
 
     async def hold(self, reason: Hold) -> None:

@@ -27,6 +27,8 @@ Run = Callable[[StageContext, Any], Awaitable[Artifact]]
 
 Event = StageCompleted | StageFailed
 
+_LONG_TEXT, _MANY_ITEMS = 64 * 1024, 64
+
 EXPLANATION_BYTES = 2000
 DETAIL_BYTES = 1024
 DETAILS = 8
@@ -91,8 +93,22 @@ async def _completed(
     )
 
 
+def _document(output: Artifact) -> bytes:
+    return output.model_dump_json().encode()
+
+
+def _may_be_large(output: Artifact) -> bool:
+    """Whether to write it as JSON in a thread: the event loop must stay free for heartbeats, and a thread costs more
+    than a small document."""
+    return any(
+        len(value) > (_LONG_TEXT if isinstance(value, str) else _MANY_ITEMS)
+        for value in vars(output).values()
+        if isinstance(value, str | list | tuple | dict)
+    )
+
+
 async def _store(equipment: Equipment, task: StageTask, output: Artifact) -> DataRef:
-    document = await asyncio.to_thread(lambda: output.model_dump_json().encode())
+    document = await asyncio.to_thread(_document, output) if _may_be_large(output) else _document(output)
     failpoints.reach(Failpoint.OUTPUT_STORING)
     place, schema, records = inputs.place(task), type(output).__name__, model.record_count(output)
     ref = await outages.outlast(lambda: equipment.store.put(place, document, schema=schema, records=records))

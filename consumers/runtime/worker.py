@@ -150,7 +150,7 @@ class Worker:
             else:
                 await settlement.handle(self._desk, self._control, self._equipment, handler, offer)
         finally:
-            await self._slots.release()
+            self._slots.release()
 
     async def _handle_alone(self, handler: Handler, offer: Offer) -> None:
         """Does a task that may kill its worker while nothing else runs that could die with it and take the blame.

@@ -15,10 +15,10 @@ WITH RECURSIVE waiting (client_id) AS (
             ORDER BY e.client_id LIMIT 1)
     FROM waiting w WHERE w.client_id IS NOT NULL
 )
-SELECT h.id, h.client_id, h.tier, h.estimate
+SELECT h.id, h.client_id, h.tier, h.estimate, h.template, h.template_version
 FROM waiting w
 CROSS JOIN LATERAL (
-    SELECT e.id, e.client_id, e.tier, e.estimate, e.urgency, e.rank
+    SELECT e.id, e.client_id, e.tier, e.estimate, e.template, e.template_version, e.urgency, e.rank
     FROM executions e
     WHERE e.client_id = w.client_id AND e.status = 'queued'
     ORDER BY e.urgency DESC, e.rank

@@ -6,6 +6,10 @@ WHERE name = $1 AND (version = $2 OR ($2::integer IS NULL AND active))
 ORDER BY version DESC
 LIMIT 1
 
+-- name: active_version
+-- The newest active version of a template.
+SELECT version FROM pipeline_templates WHERE name = $1 AND active ORDER BY version DESC LIMIT 1
+
 -- name: load_template_steps
 -- The steps of one version of a template in their order.
 SELECT name, stage, depends_on, condition, inputs, parameters, retry, timeout, fallback, optional, fan_out, cost, deliver

@@ -78,7 +78,7 @@ async def test_two_coordinators_taking_the_same_events_in_make_one_effect(tables
     await transitions.advance(both[0], [facts.Started(i) for i in ids])
     events = [messages.StageCompleted(**TaskKey(i, 1, "a", 0, 1)._asdict(), worker="w", output=document()) for i in ids]
     outcomes = await asyncio.gather(*(transitions.advance(s, e) for s in both for e in (events, events[::-1])))
-    assert sorted(task.execution_id for o in outcomes for task in o.tasks) == sorted(ids)
+    assert sorted(offer.task.execution_id for o in outcomes for offer in o.tasks) == sorted(ids)
     assert sum(o.ignored.total() for o in outcomes) == 18
     rows = await tables.fetch("SELECT status FROM step_executions WHERE step = 'b'")
     assert [r["status"] for r in rows] == ["dispatched"] * 6

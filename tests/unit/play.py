@@ -149,7 +149,7 @@ class Play:
         after = self.change.snapshot
         old = dict(self.rows)
         self.rows |= after.rows
-        tasks = writing.live_offers(after, self.change.effects)
+        tasks = [offer.task for offer in writing.live_offers(after, self.change.effects)]
         for effect in self.change.effects:
             if isinstance(effect, effects.OpenShards):
                 self._open(effect.parent)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = ("contracts", "infra", "consumers", "producer")
 GUARDED_PARTS = ("consumers/coordinator", "consumers/runtime", "consumers/coordinator_process.py")
 
-SETTLING = frozenset({"publish", "put", "ack", "reject", "give_back"})
+SETTLING = frozenset({"publish", "publish_all", "put", "ack", "reject", "give_back"})
 """Methods that tell the broker or the object store something that cannot be taken back."""
 
 UNGUARDED = {

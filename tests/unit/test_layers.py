@@ -71,8 +71,8 @@ WALLS = (
 # Each outside thing has one adapter; only infra.local, which starts and proves the servers, names its library as well.
 OWNERS: dict[str, tuple[str, ...]] = {
     "aio_pika": ("infra.broker",),
-    "aiormq": ("infra.broker", "infra.delivery"),
-    "pamqp": ("infra.broker", "infra.delivery"),
+    "aiormq": ("infra.broker", "infra.delivery", "infra.publisher"),
+    "pamqp": ("infra.broker", "infra.delivery", "infra.publisher"),
     "asyncpg": ("infra.database",),
     "alembic": ("infra.migration", "infra.migrations"),
     "sqlalchemy": ("infra.migration", "infra.migrations"),

@@ -18,7 +18,7 @@ async def test_no_more_places_are_taken_than_there_are() -> None:
     takers = [asyncio.create_task(slots.take()) for _ in range(3)]
     await settled()
     assert ([taker.done() for taker in takers], slots.used, slots.free) == ([True, True, False], 2, 0)
-    await slots.release()
+    slots.release()
     await asyncio.gather(*takers)
     assert (slots.used, slots.free) == (2, 0)
 
@@ -31,7 +31,7 @@ async def test_who_gives_up_waiting_takes_no_place() -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    await slots.release()
+    slots.release()
     assert slots.free == 1
     await asyncio.wait_for(slots.take(), 5)
 
@@ -42,10 +42,10 @@ async def test_idle_means_that_every_place_was_given_back() -> None:
     await slots.take()
     await slots.take()
     idle = asyncio.create_task(slots.idle())
-    await slots.release()
+    slots.release()
     await settled()
     assert not idle.done()
-    await slots.release()
+    slots.release()
     await asyncio.wait_for(idle, 5)
 
 
@@ -70,7 +70,7 @@ async def test_alone_begins_when_the_others_are_done_and_nobody_joins() -> None:
     joining = asyncio.create_task(later())
     await settled()
     assert (order, slots.free) == ([], 0)
-    await slots.release()
+    slots.release()
     await asyncio.wait_for(asyncio.gather(alone, joining), 5)
     assert order == ["alone", "done", "later"]
     assert slots.free == 1
@@ -91,7 +91,7 @@ async def test_who_gives_up_being_alone_lets_the_others_go_on() -> None:
     alone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await alone
-    await slots.release()
+    slots.release()
     assert slots.free == 1
 
 
@@ -119,7 +119,7 @@ async def test_several_who_want_to_be_alone_are_so_one_after_the_other() -> None
                 await settled()
                 inside -= 1
         finally:
-            await slots.release()
+            slots.release()
 
     await asyncio.wait_for(asyncio.gather(*(lonely() for _ in range(5))), 5)
     assert at_once == [1] * 5
@@ -141,7 +141,7 @@ async def test_who_gives_up_waiting_for_another_who_is_alone_changes_nothing() -
     second.cancel()
     with pytest.raises(asyncio.CancelledError):
         await second
-    await slots.release()
+    slots.release()
     assert slots.free == 0
     leave.set()
     await asyncio.wait_for(first, 5)
@@ -163,6 +163,6 @@ async def test_a_second_who_wants_to_be_alone_does_not_keep_the_first_waiting() 
     assert order == []
     second = asyncio.create_task(lonely("second"))
     await asyncio.wait_for(first, 5)
-    await slots.release()
+    slots.release()
     await asyncio.wait_for(second, 5)
     assert order == ["first", "second"]

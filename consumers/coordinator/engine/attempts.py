@@ -3,7 +3,7 @@
 import dataclasses
 
 from consumers.coordinator.engine import backoff, endings, facts, failures, joins, offers, pauses, reopening
-from consumers.coordinator.engine.effects import Change, Delivered, Ignored, Offer, Recorded, StepDied
+from consumers.coordinator.engine.effects import Change, Delivered, Ignored, Recorded, StepDied
 from consumers.coordinator.engine.failures import Failure
 from consumers.coordinator.engine.tools import Tools
 from contracts import messages
@@ -27,10 +27,10 @@ def offer(change: Change, row: StepExecution, tools: Tools) -> Change:
     offered = dataclasses.replace(row, status=StepStatus.DISPATCHED, worker=None, fraction=None, note=None, wait=None)
     snapshot = change.snapshot.with_row(offered)
     try:
-        task = offers.build(snapshot, offered, tools.evaluate)
+        offer = offers.offer(snapshot, offered, tools.evaluate)
     except FactoryError as error:
         return fail_for_good(change, row, Failure(ErrorClass.INVALID_INPUT, str(error)))
-    return change.to(snapshot).plus(Offer(task))
+    return change.to(snapshot).plus(offer)
 
 
 def again(change: Change, row: StepExecution, kind: str, detail: dict[str, object], tools: Tools) -> Change:

@@ -11,9 +11,10 @@ from contracts.messages import TaskKey
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Offer:
-    """Publish this task after the commit."""
+    """Publish this task after the commit; ``body`` is the task as it is published."""
 
     task: messages.StageTask
+    body: bytes
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def _check(snapshot: Snapshot, step: Step, parent: StepExecution, evaluate: offe
             f"step '{step.name}' has {parent.shards} records; the limit of a fan-out is {MOST_SHARDS}, so split them"
         )
     for shard in offers.last_shards(snapshot, step):
-        offers.build(snapshot, dataclasses.replace(parent, shard=shard), evaluate)
+        offers.offer(snapshot, dataclasses.replace(parent, shard=shard), evaluate)
 
 
 def _opened(snapshot: Snapshot, parent: StepExecution) -> Snapshot:

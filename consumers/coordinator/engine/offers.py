@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Mapping
 
+from consumers.coordinator.engine.effects import Offer
 from consumers.coordinator.engine.snapshot import Snapshot
 from contracts import encoding, messages, refs
 from contracts.executions import StepExecution
@@ -14,18 +15,30 @@ from contracts.templates import PARAMETER_INPUT, Step
 Evaluate = Callable[[str, Mapping[str, Json]], Json]
 """The value of an expression for these variables; raises FactoryError where it has none."""
 
+_MOST_OF_A_REFERENCE = 3000
+"""Bytes of a reference as JSON, the document that it may carry left out; its uri is the longest field (1,024)."""
+
+_MOST_ESCAPED = 6
+"""Bytes that JSON needs for one character at most."""
+
 DEFAULT_TIMEOUT = 60.0
 """Seconds, for a step that names no time-out and was not filled in from its stage's spec."""
 
 
+def offer(snapshot: Snapshot, row: StepExecution, evaluate: Evaluate) -> Offer:
+    """The offer of a row's task; raises FactoryError if it cannot be built or is over the limit of a message."""
+    task = build(snapshot, row, evaluate)
+    return Offer(task, encoding.encode(task))
+
+
 def build(snapshot: Snapshot, row: StepExecution, evaluate: Evaluate) -> StageTask:
-    """The task of a row; raises FactoryError if an expression has no value or the task is over the limit."""
+    """The task of a row; raises FactoryError if an expression has no value."""
     step = snapshot.template.step(row.step)
     parent = snapshot.step(row.step)
     execution = snapshot.execution
     # Prepared inputs stand in the row of the step itself; its shards share them.
     inputs = Inputs() if parent.manifest else parent.inputs or references(snapshot, step)
-    task = StageTask(
+    return StageTask(
         execution_id=execution.id,
         epoch=row.epoch,
         step=row.step,
@@ -48,12 +61,12 @@ def build(snapshot: Snapshot, row: StepExecution, evaluate: Evaluate) -> StageTa
         shard_input=shard_input(snapshot, step, row.shard) if row.shard else None,
         timeout=step.timeout or DEFAULT_TIMEOUT,
     )
-    encoding.encode(task)
-    return task
 
 
 def parameters(snapshot: Snapshot, step: Step, evaluate: Evaluate) -> dict[str, Json]:
     """The step's parameters; an expression whose value is null leaves its field at the stage's default."""
+    if not step.parameters:
+        return {}
     variables = snapshot.variables()
     values = {field: evaluate(expression, variables) for field, expression in step.parameters.items()}
     return {field: value for field, value in values.items() if value is not None}
@@ -80,7 +93,14 @@ def needs_preparing(snapshot: Snapshot, step: Step) -> bool:
     """Whether the inputs must be gathered first: an upstream was fanned out, or they are too large for a message."""
     if any(snapshot.template.step(name).fan_out for name in _upstream(step)):
         return True
-    return len(references(snapshot, step).model_dump_json(exclude_none=True)) > messages.INPUTS_LIMIT
+    inputs = references(snapshot, step)
+    # Mostly it is enough to know that even the longest way to write them would fit.
+    most = sum(_MOST_OF_A_REFERENCE + _MOST_ESCAPED * len(_carried(source)) for source in inputs.fields.values())
+    return most > messages.INPUTS_LIMIT and len(inputs.model_dump_json(exclude_none=True)) > messages.INPUTS_LIMIT
+
+
+def _carried(source: messages.TaskInput) -> str:
+    return (source.data or "") if isinstance(source, DataRef) else ""
 
 
 def _upstream(step: Step) -> list[str]:

@@ -1,0 +1,85 @@
+"""The factory under load: one coordinator, two workers, a template of five no-op steps, all guarantees on.
+
+``python -m benchmarks.factory`` is run by the harness with the plan and the FACTORY_* variables in its environment.
+"""
+
+import asyncio
+import itertools
+import os
+import sys
+import uuid
+
+import uvloop
+
+from benchmarks import children, drive
+from contracts import encoding, templates, topology
+from contracts.messages import SubmitJob
+from contracts.tiers import Tier
+from infra import broker, database, jobs, publisher, settings
+from infra import templates as stored_templates
+
+TEMPLATE = "benchmark"
+FINISHED = "SELECT count(*) FROM executions WHERE status = 'completed'"
+CONCURRENCY = "64"
+
+
+def pipeline(steps: int = drive.STEPS, seconds: float = 0.0) -> templates.Template:
+    """Steps in a row, each given what the one before it made."""
+    parameters = {"seconds": str(seconds)} if seconds else {}
+    rows = [{"name": "s0", "stage": "no_op", "parameters": parameters}]
+    for number in range(1, steps):
+        before = f"s{number - 1}"
+        rows.append(
+            {
+                "name": f"s{number}",
+                "stage": "no_op",
+                "depends_on": [before],
+                "inputs": {"previous": before},
+                "parameters": parameters,
+            }
+        )
+    return templates.parse({"name": TEMPLATE, "steps": rows})
+
+
+def commands(workers: int, coordinators: int = 1, concurrency: str = CONCURRENCY) -> list[list[str]]:
+    """What starts the factory's processes."""
+    process = [sys.executable, "-m", "consumers"]
+    worker = [*process, "worker", "no_op", "--concurrency", concurrency]
+    return [[*process, "coordinator"]] * coordinators + [worker] * workers
+
+
+def job(client: str) -> bytes:
+    """A job of this client, as it is published."""
+    return encoding.encode(SubmitJob(submit_key=uuid.uuid4().hex, client=client, template=TEMPLATE))
+
+
+async def _load(given: drive.Plan, configured: settings.Settings) -> None:
+    async with (
+        database.connect(configured.database_url, application="benchmark", size=1) as pool,
+        broker.connect(configured.amqp_url, name="benchmark") as connection,
+    ):
+        async with pool.acquire() as session:
+            for tier in Tier:
+                await jobs.save_client(session, tier.value, tier.value, tier, None)
+            await stored_templates.apply(session, pipeline())
+        giving = await connection.publisher()
+        turns = itertools.cycle(Tier)
+
+        async def submit(number: int) -> None:
+            await asyncio.gather(*(_publish(giving, next(turns)) for _ in range(number)))
+
+        async def finished() -> int:
+            return int(await pool.fetchval(FINISHED))
+
+        with children.started(commands(given.workers), dict(os.environ), configured.home / "factory.log"):
+            await drive.drive(given, submit, finished)
+
+
+async def _publish(giving: publisher.Publisher, tier: Tier) -> None:
+    await giving.publish(
+        topology.JOBS, topology.job_key(tier), SubmitJob.__name__, job(tier.value), user_id=giving.user
+    )
+
+
+if __name__ == "__main__":
+    uvloop.run(_load(drive.plan(), settings.from_process()))
