@@ -63,7 +63,7 @@ async def _load(given: drive.Plan, configured: settings.Settings) -> None:
                 await jobs.save_client(session, tier.value, tier.value, tier, None)
             await stored_templates.apply(session, pipeline())
         giving = await connection.publisher()
-        turns = itertools.cycle(Tier)
+        turns = itertools.cycle([Tier(t) for t in os.environ.get("TIERS","basic standard premium enterprise").split()])
 
         async def submit(number: int) -> None:
             await asyncio.gather(*(_publish(giving, next(turns)) for _ in range(number)))

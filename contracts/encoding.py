@@ -5,7 +5,7 @@ import re
 
 import pydantic
 
-from contracts import messages, steering
+from contracts import bundles, messages, steering
 from contracts.errors import MessageError, Reason
 from contracts.model import Scalar, explain
 
@@ -29,6 +29,7 @@ ALL: dict[str, type[messages.Message]] = {
         messages.StageProgress,
         messages.StageCompleted,
         messages.StageFailed,
+        bundles.TasksEnded,
         messages.WorkerHeartbeat,
         messages.CancelWork,
         messages.DrainWorker,

@@ -1,8 +1,13 @@
-"""Executions and their steps as values: what a row of theirs says."""
+"""Executions and their steps as values: what a row of theirs says.
 
-import dataclasses
+They are tuples, because the coordinator makes several of them for each event, and a tuple is made four times as fast as
+a frozen dataclass of so many fields.
+"""
+
 import datetime
+import types
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from contracts import messages
@@ -13,9 +18,10 @@ from contracts.refs import DataRef
 from contracts.states import ExecutionStatus, PauseReason, StepStatus
 from contracts.tiers import OptimiseFor, Quality, Tier
 
+_EMPTY: Mapping[str, Any] = types.MappingProxyType({})
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Execution:
+
+class Execution(NamedTuple):
     """One run of one template version, as stored.
 
     Amounts are in millionths of a US dollar: the ``budget``, what was ``used`` of it up to now, and what is left of the
@@ -52,8 +58,7 @@ class Execution:
         return max(min(caps), 0) if caps else None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class StepExecution:
+class StepExecution(NamedTuple):
     """A step (shard 0) or one shard of it inside an execution, as stored.
 
     ``retries`` counts the attempts that are charged to the retry policy; ``attempt`` counts all and never restarts.
@@ -77,12 +82,12 @@ class StepExecution:
     inputs: messages.Inputs | None = None
     manifest: DataRef | None = None
     output: DataRef | None = None
-    files: Mapping[str, DataRef] = dataclasses.field(default_factory=dict)
-    summary: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
-    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    files: Mapping[str, DataRef] = _EMPTY
+    summary: Mapping[str, Scalar] = _EMPTY
+    metrics: Mapping[str, float] = _EMPTY
     error_class: ErrorClass | None = None
     error: str | None = None
-    error_details: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    error_details: Mapping[str, str] = _EMPTY
     fraction: float | None = None
     note: str | None = None
     wait: float | None = None

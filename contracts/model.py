@@ -32,7 +32,7 @@ class Artifact(Model):
 
 def record_count(artifact: Artifact) -> int | None:
     """How many records the artifact holds, or None if it is not a list of records."""
-    records = getattr(artifact, "records", None)
+    records = vars(artifact).get("records")
     return len(records) if isinstance(records, list | tuple) else None
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import pydantic
 from pydantic import json_schema
 
-from contracts import artifacts, encoding, intelligence, messages, model, refs, steering, templates, topology
+from contracts import artifacts, bundles, encoding, intelligence, messages, model, refs, steering, templates, topology
 from contracts.messages import Json
 from contracts.tiers import Tier
 
@@ -55,7 +55,13 @@ REPLIES = (
     steering.PauseSet,
 )
 TASKS = (messages.StageTask,)
-EVENTS = (messages.StageAccepted, messages.StageProgress, messages.StageCompleted, messages.StageFailed)
+EVENTS = (
+    messages.StageAccepted,
+    messages.StageProgress,
+    messages.StageCompleted,
+    messages.StageFailed,
+    bundles.TasksEnded,
+)
 HEARTBEATS = (messages.WorkerHeartbeat,)
 CONTROL = (messages.CancelWork, messages.DrainWorker, messages.ControlSnapshot)
 NOTIFICATIONS = (messages.ExecutionProgressed, messages.ExecutionFinished)

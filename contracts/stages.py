@@ -118,8 +118,12 @@ class StageContext(Protocol):
     key: messages.TaskKey
     task: messages.TaskContext
     cache: Cache
-    log: Log
     budget: Budget
+
+    @property
+    def log(self) -> Log:
+        """A log whose lines name the task."""
+        ...
 
     @property
     def analyst(self) -> Analyst:

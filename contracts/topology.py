@@ -21,6 +21,9 @@ HEARTBEATS = "heartbeats"
 CONTROL = "factory.control"
 PROBE = "probe"
 
+BUNDLED = "events"
+"""Header that says how many events a message holds."""
+
 HEARTBEAT_SECONDS_TO_LIVE = 15
 CONTROL_HISTORY_SECONDS = 3600
 DELIVERY_LIMIT = 20

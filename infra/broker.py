@@ -22,6 +22,10 @@ from infra.delivery import LOST, BrokerError, Delivery, Ledger, NotFoundError, r
 from infra.publisher import Publisher
 
 HEARTBEAT = 15
+FRAMES = 4096
+"""Frames that a channel takes in before its connection waits for it. With aiormq's ten, and three for each delivery,
+three deliveries would arrive in a turn of the event loop, and nothing could be done for many at once."""
+
 CONNECT_TIMEOUT = 10.0
 TAKE_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 5.0
@@ -102,7 +106,6 @@ class Connection:
 
     def __init__(self, connection: aio_pika.abc.AbstractConnection, user: str) -> None:
         self._connection = connection
-        self._channels: list[aio_pika.abc.AbstractChannel] = []
         self._ledgers: list[Ledger] = []
         self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.user = user
@@ -117,18 +120,24 @@ class Connection:
         raise BrokerError(await asyncio.shield(self._lost))
 
     async def _channel(self) -> aiormq.Channel:
+        transport = self._connection.transport
+        if transport is None:
+            raise BrokerError("cannot open a channel: the connection is closed")
         try:
-            channel = self._connection.channel(publisher_confirms=True, on_return_raises=True)
             async with deadlines.within(CONNECT_TIMEOUT):
-                await channel.initialize()
-                underlay = await channel.get_underlay_channel()
+                channel = await transport.connection.channel(
+                    publisher_confirms=True, on_return_raises=True, frame_buffer_size=FRAMES
+                )
         except (*LOST, RuntimeError) as error:
             raise BrokerError(f"cannot open a channel: {error!r}") from error
-        channel.close_callbacks.add(lambda _, error: self._fail(f"channel closed: {error}"))
-        if not isinstance(underlay, aiormq.Channel):
-            raise BrokerError(f"aiormq handed over {type(underlay).__name__} where a Channel was expected")
-        self._channels.append(channel)
-        return underlay
+        if not isinstance(channel, aiormq.Channel):
+            raise BrokerError(f"aiormq handed over {type(channel).__name__} where a Channel was expected")
+        channel.closing.add_done_callback(self._closed)
+        return channel
+
+    def _closed(self, closing: "asyncio.Future[object]") -> None:
+        reason = "cancelled" if closing.cancelled() else closing.exception()
+        self._fail(f"channel closed: {reason}")
 
     def _ledger(self, channel: aiormq.Channel) -> Ledger:
         ledger = Ledger(channel)

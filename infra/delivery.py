@@ -79,9 +79,9 @@ class Ledger:
         await _settled(sending)
 
     async def flush(self) -> None:
-        """Sends every acknowledgement that waits. Raises BrokerError if the channel is gone."""
-        await self._flush()
-        await self._flush()
+        """Returns when every acknowledgement that waited has left. Raises BrokerError if the channel is gone."""
+        await self._flush(wait=True)
+        await self._flush(wait=True)
 
     async def _flush_regularly(self) -> None:
         try:
@@ -94,16 +94,16 @@ class Ledger:
         finally:
             self._flushing = None
 
-    async def _flush(self) -> None:
+    async def _flush(self, *, wait: bool = False) -> None:
         last = self._settled_row()
         alone = [tag for tag in self._behind if self._tags.get(tag) is _Tag.DONE]
         self._behind = [tag for tag in self._fresh if self._tags.get(tag) is _Tag.DONE]
         self._fresh = []
         if last is not None:
-            await _settled(self.channel.basic_ack(last, multiple=True, wait=False))
+            await _settled(self.channel.basic_ack(last, multiple=True, wait=wait))
         for tag in alone:
             self._tags[tag] = _Tag.SENT
-            await _settled(self.channel.basic_ack(tag, wait=False))
+            await _settled(self.channel.basic_ack(tag, wait=wait))
 
     def _settled_row(self) -> int | None:
         """Forgets the deliveries up to the first open one; the last tag of them that is to be acknowledged."""

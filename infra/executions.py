@@ -1,21 +1,34 @@
 """Executions and their steps in Postgres: read under lock, written under guard."""
 
+import dataclasses
+import datetime
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from contracts import messages, states
+from contracts import messages
 from contracts.errors import ErrorClass
 from contracts.executions import Execution, StepExecution
 from contracts.refs import DataRef
-from contracts.states import ExecutionStatus, PauseReason, StepStatus
-from contracts.tiers import OptimiseFor, Quality, Tier
-from infra import database, statements
+from contracts.states import StepStatus
+from infra import database, rows, statements
 
 SQL = statements.load("executions")
 
 ShardCounts = dict[tuple[UUID, str], dict[StepStatus, int]]
+
+
+Versions = Mapping[str, str]
+"""The version of the row of each step of an execution; equal versions mean equal rows."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Written:
+    """What the database says of rows that it wrote together: their version, and the time that it took for now."""
+
+    version: str
+    at: datetime.datetime
 
 
 class GuardError(Exception):
@@ -24,8 +37,8 @@ class GuardError(Exception):
 
 async def lock(connection: database.Connection, ids: Iterable[UUID]) -> dict[UUID, Execution]:
     """The executions of these ids that exist, locked in the order of their ids until the transaction ends."""
-    rows = await connection.fetch(SQL["lock_executions"], sorted(ids))
-    return {row["id"]: _execution(row) for row in rows}
+    found = await connection.fetch(SQL["lock_executions"], sorted(ids))
+    return {row["id"]: rows.execution(row) for row in found}
 
 
 async def load_steps(
@@ -33,20 +46,26 @@ async def load_steps(
 ) -> list[StepExecution]:
     """All steps of the executions, and those of their shards that are named."""
     named = sorted(shards)
-    rows = await connection.fetch(
+    found = await connection.fetch(
         SQL["load_steps"], list(ids), [n[0] for n in named], [n[1] for n in named], [n[2] for n in named]
     )
-    return [_step(row) for row in rows]
+    return [rows.step(row) for row in found]
+
+
+async def step_versions(connection: database.Connection, ids: Iterable[UUID]) -> dict[UUID, Versions]:
+    """The versions of all steps of the executions, as far as they have any."""
+    found = await connection.fetch(SQL["step_versions"], list(ids))
+    return {row["execution_id"]: dict(zip(row["steps"], row["versions"], strict=True)) for row in found}
 
 
 async def count_shards(connection: database.Connection, steps: Iterable[tuple[UUID, str, int]]) -> ShardCounts:
     """Shards by status of steps that were fanned out, each given as execution, step and epoch."""
     named = list(steps)
-    rows = await connection.fetch(
+    found = await connection.fetch(
         SQL["count_shards"], [n[0] for n in named], [n[1] for n in named], [n[2] for n in named]
     )
     counts: ShardCounts = {(execution_id, step): {} for execution_id, step, _ in named}
-    for row in rows:
+    for row in found:
         counts[row["execution_id"], row["step"]][StepStatus(row["status"])] = row["shards"]
     return counts
 
@@ -80,7 +99,7 @@ async def keep_shards(connection: database.Connection, parent: StepExecution, ol
 
 async def release_shards(connection: database.Connection, parent: StepExecution, limit: int) -> list[StepExecution]:
     """Dispatches up to so many pending shards of a step and returns them."""
-    rows = await connection.fetch(SQL["release_shards"], parent.execution_id, parent.step, parent.epoch, limit)
+    found = await connection.fetch(SQL["release_shards"], parent.execution_id, parent.step, parent.epoch, limit)
     return [
         StepExecution(
             execution_id=parent.execution_id,
@@ -91,7 +110,7 @@ async def release_shards(connection: database.Connection, parent: StepExecution,
             status=StepStatus.DISPATCHED,
             stage=row["stage"],
         )
-        for row in rows
+        for row in found
     ]
 
 
@@ -100,10 +119,12 @@ async def cancel_shards(connection: database.Connection, steps: Sequence[tuple[U
     await connection.execute(SQL["cancel_shards"], [s[0] for s in steps], [s[1] for s in steps], [s[2] for s in steps])
 
 
-async def update_steps(connection: database.Connection, changes: Sequence[tuple[StepExecution, StepExecution]]) -> None:
+async def update_steps(
+    connection: database.Connection, changes: Sequence[tuple[StepExecution, StepExecution]]
+) -> Written | None:
     """Writes pairs of old and new row; raises GuardError unless each found its old state."""
     if not changes:
-        return
+        return None
     olds = [old for old, _ in changes]
     news = [new for _, new in changes]
     identity: list[list[Any]] = [
@@ -114,9 +135,10 @@ async def update_steps(connection: database.Connection, changes: Sequence[tuple[
         [o.attempt for o in olds],
         [o.status.value for o in olds],
     ]
-    rows = await connection.fetch(SQL["update_steps"], *identity, *_values(olds, news))
-    if len(rows) != len(changes):
-        raise GuardError(f"{len(changes) - len(rows)} of {len(changes)} steps had changed meanwhile")
+    found = await connection.fetch(SQL["update_steps"], *identity, *_values(olds, news))
+    if len(found) != len(changes):
+        raise GuardError(f"{len(changes) - len(found)} of {len(changes)} steps had changed meanwhile")
+    return Written(found[0]["version"], found[0]["at"])
 
 
 def _values(olds: Sequence[StepExecution], news: Sequence[StepExecution]) -> list[list[Any]]:
@@ -156,7 +178,7 @@ async def update_executions(connection: database.Connection, changes: Sequence[t
     """Writes pairs of old and new execution; raises GuardError unless each found its old state."""
     if not changes:
         return
-    rows = await connection.fetch(
+    found = await connection.fetch(
         SQL["update_executions"],
         [old.id for old, _ in changes],
         [old.epoch for old, _ in changes],
@@ -166,8 +188,8 @@ async def update_executions(connection: database.Connection, changes: Sequence[t
         [new.epoch for _, new in changes],
         [new.pause_reason for _, new in changes],
     )
-    if len(rows) != len(changes):
-        raise GuardError(f"{len(changes) - len(rows)} of {len(changes)} executions had changed meanwhile")
+    if len(found) != len(changes):
+        raise GuardError(f"{len(changes) - len(found)} of {len(changes)} executions had changed meanwhile")
 
 
 async def insert_deliverables(
@@ -208,9 +230,9 @@ async def mark_published(connection: database.Connection, keys: Sequence[message
 
 async def joined(connection: database.Connection, parent: StepExecution) -> messages.Joined:
     """The outputs and failures of all shards of a step that was joined."""
-    rows = await connection.fetch(SQL["joined_shards"], parent.execution_id, parent.step, parent.epoch)
+    found = await connection.fetch(SQL["joined_shards"], parent.execution_id, parent.step, parent.epoch)
     return messages.Joined(
-        outputs=tuple(DataRef.model_validate(row["output"]) for row in rows if row["status"] == "completed"),
+        outputs=tuple(DataRef.model_validate(row["output"]) for row in found if row["status"] == "completed"),
         failures=tuple(
             messages.ShardFailure(
                 shard=row["shard"],
@@ -218,67 +240,7 @@ async def joined(connection: database.Connection, parent: StepExecution) -> mess
                 explanation=row["error"] or "",
                 details=row["error_details"] or {},
             )
-            for row in rows
+            for row in found
             if row["status"] == "failed"
         ),
-    )
-
-
-def _reference(value: Any) -> DataRef | None:
-    return None if value is None else DataRef.model_validate(value)
-
-
-def _execution(row: database.Row) -> Execution:
-    return Execution(
-        id=row["id"],
-        client=row["client_id"],
-        submit_key=row["submit_key"],
-        template=row["template"],
-        template_version=row["template_version"],
-        parameters=row["parameters"],
-        tier=Tier(row["tier"]),
-        quality=Quality(row["quality"]),
-        optimise_for=OptimiseFor(row["optimise_for"]),
-        epoch=row["epoch"],
-        status=ExecutionStatus(row["status"]),
-        budget=row["budget"],
-        used=row["used"] or 0,
-        month_left=row["month_left"],
-        pause_reason=PauseReason(row["pause_reason"]) if row["pause_reason"] else None,
-        reply_to=row["reply_to"],
-        correlation_id=row["correlation_id"],
-        traceparent=row["traceparent"],
-        explanation=row["explanation"],
-        seconds=row["seconds"],
-    )
-
-
-def _step(row: database.Row) -> StepExecution:
-    return StepExecution(
-        execution_id=row["execution_id"],
-        step=row["step"],
-        shard=row["shard"],
-        epoch=row["epoch"],
-        attempt=row["attempt"],
-        status=states.StepStatus(row["status"]),
-        stage=row["stage"],
-        retries=row["retries"],
-        fallback=row["fallback"],
-        worker=row["worker"],
-        starts=tuple(row["starts"]),
-        shards=row["shards"],
-        inputs=None if row["inputs"] is None else messages.Inputs.model_validate(row["inputs"]),
-        manifest=_reference(row["manifest"]),
-        output=_reference(row["output"]),
-        files={k: DataRef.model_validate(v) for k, v in (row["files"] or {}).items()},
-        summary=row["summary"] or {},
-        metrics=row["metrics"] or {},
-        error_class=ErrorClass(row["error_class"]) if row["error_class"] else None,
-        error=row["error"],
-        error_details=row["error_details"] or {},
-        fraction=row["fraction"],
-        note=row["note"],
-        dispatched_at=row["dispatched_at"],
-        degraded=row["degraded"],
-        remade=row["remade"],
     )

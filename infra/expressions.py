@@ -1,5 +1,6 @@
 """Expressions in CEL: compiled once, bounded in what they may cost, and explained where they are wrong."""
 
+import copy
 import dataclasses
 import functools
 import math
@@ -79,7 +80,14 @@ def evaluate(program: Program, variables: Mapping[str, Json]) -> Json:
 
 def value(source: str, variables: Mapping[str, Json]) -> Json:
     """``evaluate`` for an expression that may not be compiled yet."""
-    return evaluate(compile(source), variables)
+    program = compile(source)
+    return evaluate(program, variables) if program.paths else copy.copy(_constant(source))
+
+
+@functools.lru_cache(maxsize=1024)
+def _constant(source: str) -> Json:
+    """The value of an expression that reads nothing, such as a cost of 1.0."""
+    return evaluate(compile(source), {})
 
 
 def condition(program: Program, variables: Mapping[str, Json]) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import collections
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
@@ -50,15 +51,15 @@ class Outgoing:
     mandatory: bool = True
     expiration: float | None = None
 
-    def properties(self) -> Properties:
-        """The AMQP properties. Returned messages are matched by their id, so it is new for each publish."""
+    def properties(self, message_id: str) -> Properties:
+        """The AMQP properties. Returned messages are matched by their id, so it must be new for each publish."""
         headers = dict(self.headers) if self.headers else {}
         if self.traceparent:
             headers["traceparent"] = self.traceparent
         return Properties(
             content_type="application/json",
             delivery_mode=PERSISTENT if self.persistent else TRANSIENT,
-            message_id=uuid4().hex,
+            message_id=message_id,
             message_type=self.type_name,
             correlation_id=self.correlation_id,
             reply_to=self.reply_to,
@@ -79,6 +80,8 @@ class Publisher:
         """The channel is in confirm mode, raises what is returned, and nobody else publishes on it."""
         self._channel = channel
         self.user = user
+        self._name = uuid4().hex
+        self._numbers = itertools.count()
         self._next: list[tuple[Outgoing, Confirm]] = []
         self._sending: asyncio.Task[None] | None = None
         self._sent: collections.deque[tuple[float, list[Confirm]]] = collections.deque()
@@ -139,8 +142,8 @@ class Publisher:
 
     def _expected(self, message: Outgoing, confirm: Confirm) -> bytes:
         """The frames of a publish, whose confirm is awaited from now on under the channel's next number."""
-        channel, properties = self._channel, message.properties()
-        identity = properties.message_id or ""
+        channel, identity = self._channel, f"{self._name}-{next(self._numbers)}"
+        properties = message.properties(identity)
         try:
             frames = b"".join(_frames(message, properties, channel.number, channel.max_content_size))
         except Exception as error:

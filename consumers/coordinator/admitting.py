@@ -1,6 +1,5 @@
 """Admission: queued executions get the free slots in fair order, one coordinator at a time."""
 
-import dataclasses
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -98,8 +97,8 @@ async def _fail_unusable(
 
 
 async def _fail(connection: database.Connection, execution: Execution, error: FactoryError) -> list[outbox.Owed]:
-    failed = dataclasses.replace(
-        execution, status=ExecutionStatus.FAILED, explanation=f"its template cannot be used: {error}"[:2000]
+    failed = execution._replace(
+        status=ExecutionStatus.FAILED, explanation=f"its template cannot be used: {error}"[:2000]
     )
     await executions.update_executions(connection, [(execution, failed)])
     told = ExecutionFinished(

@@ -7,6 +7,7 @@ from typing import TypeVar
 import structlog
 
 from consumers.wheel import TierBuffer
+from contracts import topology
 from contracts.errors import FactoryError
 from contracts.tiers import Tier
 from infra import canary, database
@@ -31,14 +32,22 @@ class Intake:
         self._arrived.set()
 
     async def batch(self, limit: int) -> list[Delivery]:
-        """Whatever has arrived, at least one delivery and at most ``limit``."""
+        """Whatever has arrived, at least one delivery, and no further one once they hold ``limit`` messages."""
         while not self._buffer:
             self._arrived.clear()
             await self._arrived.wait()
         found: list[Delivery] = []
-        while len(found) < limit and (delivery := self._buffer.take()) is not None:
+        messages = 0
+        while messages < limit and (delivery := self._buffer.take()) is not None:
             found.append(delivery)
+            messages += _messages(delivery)
         return found
+
+
+def _messages(delivery: Delivery) -> int:
+    """How many messages a delivery says that it bundles."""
+    told = delivery.headers.get(topology.BUNDLED)
+    return max(1, told) if isinstance(told, int) else 1
 
 
 class SystemFaultError(FactoryError):

@@ -132,12 +132,12 @@ class Desk:
 
     async def deliver(self, outcome: Outcome) -> None:
         """Publishes what a committed transaction owes, and wakes the loops that have work by it."""
+        self.note(outcome)
         traces = {after.id: after.execution.traceparent for _, after in outcome.changed}
         if outcome.tasks:
             await self.offer(outcome.tasks, traces)
         if outcome.owed:
             await publishing.publish_owed(self.state.pool, self.publisher, outcome.owed)
-        self.note(outcome)
 
     async def offer(self, tasks: Sequence[Offer], traces: Mapping[UUID, str | None]) -> int:
         """Publishes tasks; returns how many of them the broker has confirmed."""

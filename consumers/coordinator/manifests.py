@@ -27,8 +27,8 @@ async def prepare(state: State, store: Store, key: TaskKey) -> facts.Prepared | 
     Doing this twice does no harm: the same inputs make the same manifest.
     """
     async with state.pool.acquire() as connection, connection.transaction():
-        snapshots = await transitions.load(connection, state.library, [facts.TaskLost(key)])
-        snapshot = snapshots.get(key.execution_id)
+        loaded = await transitions.load(connection, state, [facts.TaskLost(key)])
+        snapshot = loaded.snapshots.get(key.execution_id)
         row = snapshot.rows.get((key.step, key.shard)) if snapshot else None
         if snapshot is None or row is None or row.key != key or row.status is not StepStatus.READY:
             return None

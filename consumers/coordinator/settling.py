@@ -1,19 +1,21 @@
 """Batches of jobs and of events: decoded, settled in the database, published, and only then acknowledged."""
 
 import asyncio
+import dataclasses
 import functools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import structlog
 
-from consumers.coordinator import batching, intake, marks, steering, transitions
+from consumers.coordinator import batching, bundles, intake, marks, steering, transitions
 from consumers.coordinator.batching import Intake, SystemFaultError
 from consumers.coordinator.desk import Desk
 from consumers.coordinator.engine import facts
 from consumers.coordinator.intake import Request
 from consumers.coordinator.outcome import Outcome
 from contracts import encoding, messages
+from contracts.bundles import TasksEnded
 from contracts.errors import ErrorClass, MessageError, Reason
 from contracts.messages import Message
 from contracts.steering import CancelExecution, SetPause, SteerExecution
@@ -29,6 +31,9 @@ FAULT_PAUSE = 1.0
 
 JOB_BATCH = 100
 
+OVERLAP = 4
+"""Batches of events that may be committed and not yet acknowledged."""
+
 COORDINATOR = "coordinator"
 """Who speaks for a task whose worker said something that cannot be stored."""
 
@@ -36,7 +41,13 @@ T = TypeVar("T", bound=Message)
 Good = tuple[Delivery, Message]
 Bad = tuple[Delivery, MessageError]
 
-EVENTS = (messages.StageAccepted, messages.StageProgress, messages.StageCompleted, messages.StageFailed)
+EVENTS = (
+    messages.StageAccepted,
+    messages.StageProgress,
+    messages.StageCompleted,
+    messages.StageFailed,
+    TasksEnded,
+)
 COMMANDS = (messages.SubmitJob, CancelExecution, SteerExecution, SetPause)
 
 
@@ -49,14 +60,18 @@ async def consume(desk: Desk, queue_of: Callable[[Tier], str], prefetch: int) ->
 
 
 async def settle_events(desk: Desk, arrived: Intake) -> None:
-    """Settles batches of events for ever."""
+    """Settles batches of events for ever; the next one is committed while this one's tasks await their confirms."""
     work = functools.partial(_advance, desk)
-    while True:
-        batch = await arrived.batch(desk.settings.batch_size)
-        failpoints.reach(Failpoint.EVENTS_RECEIVED)
-        good, bad = decoded(batch, EVENTS)
-        failpoints.reach(Failpoint.EVENTS_DECODED)
-        await _settle(desk, "events", batch, good, bad, work)
+    room = asyncio.Semaphore(OVERLAP)
+    async with asyncio.TaskGroup() as group:
+        while True:
+            await room.acquire()
+            batch = await arrived.batch(desk.settings.batch_size)
+            failpoints.reach(Failpoint.EVENTS_RECEIVED)
+            good, bad = bundles.opened(*decoded(batch, EVENTS))
+            failpoints.reach(Failpoint.EVENTS_DECODED)
+            committed = await _commit(desk, "events", batch, good, bad, work)
+            group.create_task(_finish(desk, committed)).add_done_callback(lambda _: room.release())
 
 
 async def settle_jobs(desk: Desk, arrived: Intake) -> None:
@@ -67,7 +82,7 @@ async def settle_jobs(desk: Desk, arrived: Intake) -> None:
         failpoints.reach(Failpoint.JOBS_RECEIVED)
         good, bad = decoded(batch, COMMANDS)
         failpoints.reach(Failpoint.JOBS_DECODED)
-        await _settle(desk, "jobs", batch, good, bad, work)
+        await _finish(desk, await _commit(desk, "jobs", batch, good, bad, work))
         desk.admission.set()
         if any(isinstance(command, SetPause) for _, command in good):
             desk.pauses.set()
@@ -75,7 +90,7 @@ async def settle_jobs(desk: Desk, arrived: Intake) -> None:
 
 async def take_up(desk: Desk, delivery: Delivery) -> bool:
     """Settles an event or a command that came here by another way than its queue; False if it is none, or is bad."""
-    good, _ = decoded([marks.restored(delivery, desk.incoming.user)], (*EVENTS, *COMMANDS))
+    good, _ = bundles.opened(*decoded([marks.restored(delivery, desk.incoming.user)], (*EVENTS, *COMMANDS)))
     if not good:
         return False
     work = _advance if isinstance(good[0][1], facts.TaskEvent) else _obey
@@ -123,19 +138,30 @@ def decoded(batch: Sequence[Delivery], wanted: tuple[type[T], ...]) -> tuple[lis
     return good, bad
 
 
-async def _settle(
+@dataclasses.dataclass(frozen=True, slots=True)
+class Committed:
+    """A batch that is in the database: what it came to, and the messages that no database takes."""
+
+    batch: Sequence[Delivery]
+    outcomes: Sequence[Outcome]
+    suspects: Sequence[tuple[Good, Exception]]
+
+
+async def _commit(
     desk: Desk,
     part: str,
     batch: Sequence[Delivery],
     good: Sequence[Good],
     bad: Sequence[Bad],
     work: Callable[[Sequence[Good]], Awaitable[Outcome]],
-) -> None:
-    """Settles one batch; while the system is at fault it says so, waits and acknowledges nothing."""
+) -> Committed:
+    """Commits one batch; while the system is at fault it says so, waits and acknowledges nothing."""
     while True:
         try:
             outcomes, suspects = await batching.settle(desk.state.pool, good, work) if good else ([], [])
-            poison = [(item[0], MessageError(Reason.DATA_ERROR, repr(error)[:1900])) for item, error in suspects]
+            poison = [
+                (bundles.alone(*item), MessageError(Reason.DATA_ERROR, repr(error)[:1900])) for item, error in suspects
+            ]
             aside = functools.partial(_set_aside, batch, [*bad, *poison])
             if bad or poison or any(marks.letter(delivery) is not None for delivery in batch):
                 outcomes.append(await transitions.transact(desk.state, aside))
@@ -148,11 +174,16 @@ async def _settle(
             await asyncio.sleep(FAULT_PAUSE)
     desk.health.mended(part)
     failpoints.reach(Failpoint.BATCH_COMMITTED)
-    for outcome in outcomes:
+    return Committed(batch, outcomes, suspects)
+
+
+async def _finish(desk: Desk, committed: Committed) -> None:
+    """Publishes what a committed batch owes, and only then acknowledges it."""
+    for outcome in committed.outcomes:
         await desk.deliver(outcome)
     failpoints.reach(Failpoint.BATCH_DELIVERED)
-    await _fail_poisoned(desk, [(item[1], error) for item, error in suspects])
-    for delivery in batch:
+    await _fail_poisoned(desk, [(item[1], error) for item, error in committed.suspects])
+    for delivery in committed.batch:
         failpoints.reach(Failpoint.BATCH_ACKING)
         await delivery.ack()
     failpoints.reach(Failpoint.BATCH_ACKED)

@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 from uuid import UUID
 
@@ -12,13 +12,15 @@ from consumers.coordinator.engine.effects import Effect, Offer
 from consumers.coordinator.engine.snapshot import Place, Snapshot
 from consumers.coordinator.engine.tools import Tools
 from consumers.coordinator.library import Library
+from consumers.coordinator.memory import Memory
 from consumers.coordinator.outcome import Outcome
 from contracts import messages
 from contracts.errors import ErrorClass
-from contracts.executions import StepExecution
+from contracts.executions import Execution, StepExecution
 from contracts.messages import TaskKey
 from contracts.states import ExecutionStatus, StepStatus
 from infra import database, executions, failpoints
+from infra.executions import Versions
 from infra.failpoints import Failpoint
 
 T = TypeVar("T")
@@ -36,6 +38,7 @@ class State:
     pool: database.Pool
     library: Library
     tools: Tools
+    memory: Memory = dataclasses.field(default_factory=Memory)
 
     async def renew(self) -> None:
         """Has every connection made anew: a session keeps what it was told when it began, to only read for one."""
@@ -72,7 +75,8 @@ async def advance(state: State, told: Sequence[facts.Fact]) -> Outcome:
 
 async def apply(connection: database.Connection, state: State, told: Sequence[facts.Fact]) -> Outcome:
     """The same inside a transaction that the caller holds."""
-    before = await load(connection, state.library, told)
+    loaded = await load(connection, state, told)
+    before = loaded.snapshots
     after = dict(before)
     effects: dict[UUID, list[Effect]] = {execution_id: [] for execution_id in before}
     outcome = Outcome()
@@ -84,32 +88,60 @@ async def apply(connection: database.Connection, state: State, told: Sequence[fa
         change = decisions.apply(after[execution_id], fact, state.tools)
         after[execution_id] = change.snapshot
         effects[execution_id] += change.effects
-    await writing.write(connection, [(before[i], after[i], effects[i]) for i in sorted(before)], state.tools, outcome)
+    decided = [(before[i], after[i], effects[i]) for i in sorted(before)]
+    written = await writing.write(connection, decided, state.tools, outcome)
+    for old, new, _ in decided:
+        state.memory.keep(loaded.versions.get(new.id, {}), new, _changed_steps(old, new), written)
     return outcome
 
 
-async def load(connection: database.Connection, library: Library, told: Sequence[facts.Fact]) -> dict[UUID, Snapshot]:
+def _changed_steps(old: Snapshot, new: Snapshot) -> frozenset[str]:
+    if old.rows is new.rows:
+        return frozenset()
+    return frozenset(step for (step, shard), row in new.rows.items() if not shard and row is not old.rows[step, 0])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Loaded:
+    """Executions as they are in the database, locked, with the versions of their steps' rows."""
+
+    snapshots: dict[UUID, Snapshot]
+    versions: dict[UUID, Versions]
+
+
+async def load(connection: database.Connection, state: State, told: Sequence[facts.Fact]) -> Loaded:
     """The executions that the facts are about, locked, with their steps and the shards that are touched."""
     ids = {facts.execution_id(fact) for fact in told}
     found = await executions.lock(connection, ids)
-    shards = {
-        (fact.key.execution_id, fact.key.step, fact.key.shard)
-        for fact in told
-        if not isinstance(fact, facts.ExecutionFact) and fact.key.shard
-    }
-    rows = await executions.load_steps(connection, found, shards)
+    own_rows, versions = await _rows(connection, state, found, told)
+    rows = [row for execution_rows in own_rows.values() for row in execution_rows.values()]
     counts = await _counts(connection, rows, {facts.execution_id(fact) for fact in told if opens_shards(fact)})
-    own_rows: dict[UUID, dict[Place, StepExecution]] = {execution_id: {} for execution_id in found}
-    for row in rows:
-        own_rows[row.execution_id][row.step, row.shard] = row
     own_counts: dict[UUID, dict[str, dict[StepStatus, int]]] = {execution_id: {} for execution_id in found}
     for (execution_id, step), statuses in counts.items():
         own_counts[execution_id][step] = statuses
     snapshots = {}
     for execution_id, execution in found.items():
-        template = await library.get(connection, execution.template, execution.template_version)
+        template = await state.library.get(connection, execution.template, execution.template_version)
         snapshots[execution_id] = Snapshot(execution, template, own_rows[execution_id], own_counts[execution_id])
-    return await _with_initial_rows(connection, snapshots, told)
+    return Loaded(await _with_initial_rows(connection, snapshots, told), versions)
+
+
+async def _rows(
+    connection: database.Connection, state: State, found: Mapping[UUID, Execution], told: Sequence[facts.Fact]
+) -> tuple[dict[UUID, dict[Place, StepExecution]], dict[UUID, Versions]]:
+    """The steps of each execution and the shards that are touched, from memory where the database says the same."""
+    known, versions = await state.memory.recall(connection, found)
+    rows = {execution_id: dict(known.get(execution_id, {})) for execution_id in found}
+    unknown = [execution_id for execution_id in versions if execution_id not in known]
+    shards = {
+        (fact.key.execution_id, fact.key.step, fact.key.shard)
+        for fact in told
+        if not isinstance(fact, facts.ExecutionFact) and fact.key.shard and fact.key.execution_id in found
+    }
+    if unknown or shards:
+        for row in await executions.load_steps(connection, unknown, shards):
+            rows[row.execution_id][row.step, row.shard] = row
+    return rows, versions
 
 
 def opens_shards(fact: facts.Fact) -> bool:
@@ -150,7 +182,7 @@ async def republish(state: State, keys: Sequence[TaskKey]) -> list[Offer]:
     found: list[Offer] = []
     async with state.pool.acquire() as connection, connection.transaction():
         told = [facts.TaskLost(key) for key in keys]
-        snapshots = await load(connection, state.library, told)
+        snapshots = (await load(connection, state, told)).snapshots
         for key in keys:
             snapshot = snapshots.get(key.execution_id)
             row = snapshot.rows.get((key.step, key.shard)) if snapshot else None

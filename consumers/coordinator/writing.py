@@ -28,20 +28,26 @@ from contracts.executions import StepExecution
 from contracts.messages import TaskKey
 from contracts.states import StepStatus
 from infra import database, dead_letters, executions, outbox, timers
+from infra.executions import Written
 
 Decided = tuple[Snapshot, Snapshot, list[Effect]]
 """An execution before and after the facts, and what follows."""
 
 
-async def write(connection: database.Connection, decided: Sequence[Decided], tools: Tools, outcome: Outcome) -> None:
-    """Writes everything in one round trip for each kind, and notes in the outcome what is owed after the commit."""
+async def write(
+    connection: database.Connection, decided: Sequence[Decided], tools: Tools, outcome: Outcome
+) -> Written | None:
+    """Writes everything in one round trip for each kind, and notes in the outcome what is owed after the commit.
+
+    Returns what the database says of the steps that it wrote, None if no step has changed.
+    """
     changes = [
         (old, new)
         for before, after, _ in decided
         for place, new in after.rows.items()
         if (old := before.rows[place]) is not new
     ]
-    await executions.update_steps(connection, changes)
+    written = await executions.update_steps(connection, changes)
     await timers.set_retries(connection, [(new.key, new.wait) for old, new in changes if _begins_to_wait(old, new)])
     moved = [(b.execution, a.execution) for b, a, _ in decided if b.execution is not a.execution]
     await executions.update_executions(connection, moved)
@@ -54,6 +60,7 @@ async def write(connection: database.Connection, decided: Sequence[Decided], too
     await _time(connection, decided)
     await _record(connection, decided)
     outcome.owed += await outbox.insert(connection, [o for _, after, effects in decided for o in owed(after, effects)])
+    return written
 
 
 def _begins_to_wait(old: StepExecution, new: StepExecution) -> bool:

@@ -1,6 +1,7 @@
 """What the code of a stage is given for one attempt."""
 
 import datetime
+import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
@@ -33,9 +34,6 @@ class Context:
         self.key = task.key
         self.task = task.context
         self.cache = equipment.cache(task.stage)
-        self.log: stages.Log = structlog.get_logger().bind(
-            execution=str(task.execution_id), step=task.step, shard=task.shard, attempt=task.attempt
-        )
         self.files: dict[str, DataRef] = {}
         self._task = task
         self._equipment = equipment
@@ -43,6 +41,15 @@ class Context:
         self._deadline = time.monotonic() + task.timeout
         self.budget: stages.Budget = equipment.budget(task, self.remaining)
         self._told = 0.0
+
+    @functools.cached_property
+    def log(self) -> stages.Log:
+        """A log whose lines name the task; most stages write none."""
+        task = self._task
+        bound: stages.Log = structlog.get_logger().bind(
+            execution=str(task.execution_id), step=task.step, shard=task.shard, attempt=task.attempt
+        )
+        return bound
 
     @property
     def analyst(self) -> Analyst:

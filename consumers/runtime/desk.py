@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 
 from consumers.runtime import outages
+from consumers.runtime.telling import Teller
 from contracts import encoding, messages, topology
 from contracts.errors import OutageError, Reason
 from contracts.messages import StageTask, TaskKey
@@ -16,7 +17,7 @@ from contracts.tiers import Tier
 from infra import failpoints
 from infra.delivery import BrokerError, Delivery, UnroutableError
 from infra.failpoints import Failpoint
-from infra.publisher import Publisher
+from infra.publisher import Outgoing, Publisher
 
 log = structlog.get_logger()
 
@@ -43,6 +44,7 @@ class Desk:
         self.worker = worker
         self.running: dict[TaskKey, Held] = {}
         self._publisher = publisher
+        self._teller = Teller(self._publish)
         self._settled: collections.OrderedDict[TaskKey, None] = collections.OrderedDict()
 
     def knows(self, key: TaskKey) -> bool:
@@ -70,25 +72,19 @@ class Desk:
         """
         body = encoding.encode(event)
         try:
-            await outages.outlast(lambda: self._publish(tier, event, body, traceparent))
+            await outages.outlast(lambda: self._teller.tell(tier, event, body, traceparent))
         except OutageError as error:
             # Without its queue no event can be told, so none may be acknowledged either.
             raise BrokerError(f"{error}; run 'factory migrate'") from error
 
-    async def _publish(self, tier: Tier, event: messages.TaskMessage, body: bytes, traceparent: str | None) -> None:
-        failpoints.reach(Failpoint.EVENT_PUBLISHING)
-        try:
-            await self._publisher.publish(
-                topology.EVENTS,
-                topology.event_key(tier),
-                type(event).__name__,
-                body,
-                correlation_id=str(event.execution_id),
-                traceparent=traceparent,
-            )
-        except UnroutableError as error:
-            raise OutageError(str(error)) from error
-        failpoints.reach(Failpoint.EVENT_PUBLISHED)
+    async def _publish(self, message: Outgoing) -> None:
+        failpoints.reach(Failpoint.EVENTS_PUBLISHING)
+        (refusal,) = await self._publisher.publish_all([message])
+        failpoints.reach(Failpoint.EVENTS_PUBLISHED)
+        if isinstance(refusal, UnroutableError):
+            raise OutageError(str(refusal)) from refusal
+        if refusal is not None:
+            raise refusal
 
     async def bury(self, delivery: Delivery, reason: Reason, explanation: str) -> None:
         """Hands a message that nobody can use to the dead letters, with the reasons."""

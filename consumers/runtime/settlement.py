@@ -1,6 +1,7 @@
 """The life of one delivery: it ends completed, failed or refused, and never otherwise."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -125,6 +126,10 @@ async def _settle(desk: Desk, held: Held, offer: Offer, event: messages.StageCom
 
 
 def _note(held: Held, event: messages.StageCompleted | messages.StageFailed) -> None:
+    failed = isinstance(event, messages.StageFailed)
+    if not failed and not log.is_enabled_for(logging.DEBUG):
+        # A line for each of a thousand tasks a second would cost more than the tasks.
+        return
     told = {
         "stage": held.task.stage,
         "task": key_text(held.task.key),
@@ -134,7 +139,6 @@ def _note(held: Held, event: messages.StageCompleted | messages.StageFailed) -> 
     if isinstance(event, messages.StageFailed):
         log.info("task_failed", error_class=event.error_class, error=event.explanation, **told)
     else:
-        # A line for each of a thousand tasks a second would cost more than the tasks.
         log.debug("task_completed", **told)
 
 

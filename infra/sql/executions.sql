@@ -15,6 +15,13 @@ WHERE id = ANY($1::uuid[])
 ORDER BY id
 FOR UPDATE
 
+-- name: step_versions
+-- Which version of each step's row of these executions is there; every write makes another.
+SELECT execution_id, array_agg(step) AS steps, array_agg(xmin::text) AS versions
+FROM step_executions
+WHERE execution_id = ANY($1::uuid[]) AND shard = 0
+GROUP BY execution_id
+
 -- name: load_steps
 -- The steps of executions, and those of their shards that are named.
 SELECT s.execution_id, s.step, s.shard, s.epoch, s.attempt, s.status, s.stage, s.retries, s.fallback, s.worker, s.starts,
@@ -128,7 +135,7 @@ FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $5::integer[],
             error_class, error, error_details, fraction, note, offered, epoch, degraded, remade)
 WHERE s.execution_id = new.execution_id AND s.step = new.step AND s.shard = new.shard
     AND s.epoch = new.old_epoch AND s.attempt = new.old_attempt AND s.status = new.old_status
-RETURNING s.execution_id, s.step, s.shard
+RETURNING s.xmin::text AS version, now() AS at
 
 -- name: update_executions
 -- Writes changed executions, guarded by the status and epoch on which the change was decided.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from contracts import encoding, messages, topology
+from contracts.bundles import TasksEnded
 from contracts.tiers import Tier
 from infra.delivery import Delivery
 from tests.factories import Client, Factory, eventually, terminate
@@ -38,8 +39,8 @@ async def test_two_coordinators_and_three_workers_do_each_step_once(factory: Fac
 
     def count(delivery: Delivery) -> None:
         message = encoding.decode(delivery.type, delivery.body)
-        if isinstance(message, messages.StageCompleted):
-            events[message.key] += 1
+        told = message.completed if isinstance(message, TasksEnded) else (message,)
+        events.update(event.key for event in told if isinstance(event, messages.StageCompleted))
 
     async with factory.connect() as client:
         await client.connection.declare(

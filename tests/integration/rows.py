@@ -1,6 +1,5 @@
 """Executions and rows as a test wants them in the database, and as they are there afterwards."""
 
-import dataclasses
 import uuid
 from typing import Any
 
@@ -70,7 +69,7 @@ async def load(connection: database.Connection, *rows: StepExecution) -> list[St
     """The rows as they are stored now."""
     places = [(r.execution_id, r.step, r.shard) for r in rows]
     found = await executions.load_steps(connection, {r.execution_id for r in rows}, [p for p in places if p[2]])
-    by_place = {(r.execution_id, r.step, r.shard): dataclasses.replace(r, dispatched_at=None) for r in found}
+    by_place = {(r.execution_id, r.step, r.shard): r._replace(dispatched_at=None) for r in found}
     return [by_place[place] for place in places]
 
 

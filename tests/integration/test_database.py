@@ -1,7 +1,6 @@
 """Rows in a real database: they come back whole, and no write passes that was decided on another state."""
 
 import asyncio
-import dataclasses
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -16,7 +15,7 @@ from tests.integration.rows import document, load, row, store, submit
 
 
 async def in_transaction(
-    connection: database.Connection, write: Callable[..., Awaitable[None]], changes: object
+    connection: database.Connection, write: Callable[..., Awaitable[object]], changes: object
 ) -> None:
     """Writes in a transaction that ends with the write."""
     async with connection.transaction():
@@ -56,7 +55,7 @@ async def test_a_row_comes_back_as_it_was_stored(tables: Factory) -> None:
     bare = row(execution_id, "a", status=StepStatus.COMPLETED)
     unwritten = {"execution_id", "step", "shard", "epoch", "wait", "dispatched_at"}
     defaults = row(execution_id, "b", status=StepStatus.PENDING)
-    same = {f.name for f in dataclasses.fields(full) if getattr(full, f.name) == getattr(defaults, f.name)}
+    same = {name for name in full._fields if getattr(full, name) == getattr(defaults, name)}
     assert same == unwritten, "the test sets every field that is stored"
     async with tables.pool.acquire() as connection:
         await store(connection, full, bare)
@@ -79,9 +78,9 @@ async def test_a_write_on_another_state_than_the_stored_one_fails_and_nothing_is
     rows = [row(i, status=StepStatus.DISPATCHED) for i in ids]
     async with tables.pool.acquire() as connection:
         await store(connection, *rows)
-        done = [dataclasses.replace(r, status=StepStatus.COMPLETED) for r in rows]
+        done = [r._replace(status=StepStatus.COMPLETED) for r in rows]
         for stale in ({"status": StepStatus.RUNNING}, {"attempt": 2}, {"epoch": 2}):
-            decided_on = [rows[0], dataclasses.replace(rows[1], **stale), rows[2]]
+            decided_on = [rows[0], rows[1]._replace(**stale), rows[2]]
             with pytest.raises(executions.GuardError, match="1 of 3"):
                 await in_transaction(connection, executions.update_steps, list(zip(decided_on, done, strict=True)))
             assert await load(connection, *rows) == rows
@@ -94,8 +93,8 @@ async def test_an_execution_is_written_only_on_the_state_it_was_decided_on(table
             old = list((await executions.lock(connection, ids)).values())
         assert (old[0].reply_to, old[0].correlation_id, old[0].parameters["list"]) == ("reply.acme", "c1", [[1, 2], []])
         assert (old[0].tier, old[0].quality, old[0].optimise_for) == (Tier.BASIC, Quality.STANDARD, OptimiseFor.BALANCE)
-        new = [dataclasses.replace(e, status=ExecutionStatus.RUNNING, explanation="on") for e in old]
-        for stale in (dataclasses.replace(old[1], epoch=2), dataclasses.replace(old[1], status=ExecutionStatus.PAUSED)):
+        new = [e._replace(status=ExecutionStatus.RUNNING, explanation="on") for e in old]
+        for stale in (old[1]._replace(epoch=2), old[1]._replace(status=ExecutionStatus.PAUSED)):
             with pytest.raises(executions.GuardError):
                 await in_transaction(connection, executions.update_executions, [(old[0], new[0]), (stale, new[1])])
         assert await tables.statuses() == {"queued": 2}
@@ -181,7 +180,7 @@ async def test_shards_of_an_older_epoch_are_neither_counted_nor_touched(tables: 
 async def test_cancelling_leaves_shards_that_are_over(tables: Factory) -> None:
     (execution_id,) = await submit(tables)
     rows = [row(execution_id, shard=n, status=status) for n, status in enumerate(StepStatus, start=1)]
-    rows = [dataclasses.replace(r, wait=1.0) if r.status is StepStatus.WAITING else r for r in rows]
+    rows = [r._replace(wait=1.0) if r.status is StepStatus.WAITING else r for r in rows]
     async with tables.pool.acquire() as connection:
         await store(connection, row(execution_id, status=StepStatus.RUNNING), *rows)
         await executions.cancel_shards(connection, [(execution_id, "a", 1)])

@@ -1,7 +1,6 @@
 """Who holds which task, and what the passing of time makes due, on a real database."""
 
 import asyncio
-import dataclasses
 
 from consumers.coordinator import transitions
 from consumers.coordinator.engine import facts
@@ -75,7 +74,7 @@ async def test_a_heartbeat_does_not_wait_for_rows_that_a_batch_is_changing(table
     async with tables.pool.acquire() as batch, tables.pool.acquire() as connection:
         await store(connection, *rows)
         async with batch.transaction():
-            running = dataclasses.replace(rows[0], status=StepStatus.RUNNING, worker="w9")
+            running = rows[0]._replace(status=StepStatus.RUNNING, worker="w9")
             await executions.update_steps(batch, [(rows[0], running)])
             async with asyncio.timeout(5):
                 assert await leases.record(connection, beat(1, *(r.key for r in rows)))
@@ -104,8 +103,8 @@ async def test_an_accepted_task_has_a_lease_before_the_first_heartbeat_of_its_wo
     """Also after a redelivery, when another worker had begun long ago."""
     (execution_id,) = await submit(tables)
     dispatched = row(execution_id, status=StepStatus.DISPATCHED)
-    first = dataclasses.replace(dispatched, status=StepStatus.RUNNING, worker="w1", starts=("w1",))
-    second = dataclasses.replace(first, worker="w2", starts=("w1", "w2"))
+    first = dispatched._replace(status=StepStatus.RUNNING, worker="w1", starts=("w1",))
+    second = first._replace(worker="w2", starts=("w1", "w2"))
     async with tables.pool.acquire() as connection:
         await store(connection, dispatched)
         for old, new in ((dispatched, first), (first, second)):
@@ -124,7 +123,7 @@ async def test_progress_does_not_begin_the_time_out_anew(tables: Factory) -> Non
     async with tables.pool.acquire() as connection:
         await store(connection, begun)
         await age(connection, 100.0)
-        await executions.update_steps(connection, [(begun, dataclasses.replace(begun, fraction=0.5))])
+        await executions.update_steps(connection, [(begun, begun._replace(fraction=0.5))])
         assert await leases.overdue(connection, 0.0, 10) == [begun.key]
 
 
@@ -150,8 +149,8 @@ async def test_a_task_is_unheld_when_it_was_published_and_nobody_has_it(tables: 
     async with tables.pool.acquire() as connection:
         await store(connection, dispatched, running, published=True)
         await store(connection, owed)
-        await store(connection, dataclasses.replace(parent, status=StepStatus.RUNNING, shards=3))
-        began = dataclasses.replace(running, status=StepStatus.RUNNING, worker="w1", starts=("w1",))
+        await store(connection, parent._replace(status=StepStatus.RUNNING, shards=3))
+        began = running._replace(status=StepStatus.RUNNING, worker="w1", starts=("w1",))
         await executions.update_steps(connection, [(running, began)])
         await age(connection, 100.0)
         found = await leases.unheld(connection, 60.0, 10)
@@ -169,7 +168,7 @@ async def test_a_task_whose_confirmation_was_never_noted_is_missed_if_its_worker
     dispatched = row(execution_id, status=StepStatus.DISPATCHED)
     async with tables.pool.acquire() as connection:
         await store(connection, dispatched)
-        begun = dataclasses.replace(dispatched, status=StepStatus.RUNNING, worker="w1", starts=("w1",))
+        begun = dispatched._replace(status=StepStatus.RUNNING, worker="w1", starts=("w1",))
         await executions.update_steps(connection, [(dispatched, begun)])
         await leases.record(connection, beat(1))
         await age(connection, 100.0)

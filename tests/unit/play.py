@@ -3,7 +3,6 @@
 Every fact is checked against what must always hold, so that a test only says what should come of its own case.
 """
 
-import dataclasses
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -179,22 +178,20 @@ class Play:
             )
             old = self.rows.get((parent.step, shard))
             assert old is None or old.epoch < parent.epoch, "shards are opened once in an epoch"
-            self.rows[parent.step, shard] = (
-                fresh if old is None else dataclasses.replace(fresh, attempt=old.attempt + 1)
-            )
+            self.rows[parent.step, shard] = fresh if old is None else fresh._replace(attempt=old.attempt + 1)
 
     def _keep(self, parent: StepExecution, old_epoch: int) -> None:
         for place, row in self.rows.items():
             if place[0] == parent.step and place[1] and row.epoch == old_epoch:
-                kept = dataclasses.replace(row, epoch=parent.epoch)
-                undone = dataclasses.replace(parent, shard=row.shard, attempt=row.attempt + 1, shards=None, summary={})
-                undone = dataclasses.replace(undone, status=StepStatus.PENDING, retries=0, fallback=0, starts=())
+                kept = row._replace(epoch=parent.epoch)
+                undone = parent._replace(shard=row.shard, attempt=row.attempt + 1, shards=None, summary={})
+                undone = undone._replace(status=StepStatus.PENDING, retries=0, fallback=0, starts=())
                 self.rows[place] = kept if row.status is StepStatus.COMPLETED else undone
 
     def _cancel(self, name: str, epoch: int) -> None:
         for place, row in self.rows.items():
             if place[0] == name and place[1] and row.epoch == epoch and row.status not in STEP_OVER:
-                self.rows[place] = dataclasses.replace(row, status=StepStatus.CANCELLED)
+                self.rows[place] = row._replace(status=StepStatus.CANCELLED)
 
     def _release(self, after: Snapshot, effect: effects.ReleaseShards) -> list[StageTask]:
         pending = sorted(
@@ -204,7 +201,7 @@ class Play:
         )
         assert len(pending) >= effect.number, "no more shards are released than are pending"
         for place in pending[: effect.number]:
-            self.rows[place] = dataclasses.replace(self.rows[place], status=StepStatus.DISPATCHED)
+            self.rows[place] = self.rows[place]._replace(status=StepStatus.DISPATCHED)
         return [offers.build(after, self.rows[place], self.tools.evaluate) for place in pending[: effect.number]]
 
     def _check_offers(self, old: Mapping[Place, StepExecution], tasks: Sequence[StageTask]) -> None:

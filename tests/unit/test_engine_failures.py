@@ -1,7 +1,5 @@
 """Failure, loss and passing time: what is tried again, what falls back, and what ends a step for good."""
 
-import dataclasses
-
 import pytest
 
 from consumers.coordinator.engine import effects, facts
@@ -158,7 +156,7 @@ def test_a_start_that_ended_with_a_failure_did_not_end_with_a_death() -> None:
 @pytest.mark.parametrize("status", ["pending", "ready", "waiting"])
 def test_a_row_that_is_not_offered_can_be_neither_lost_nor_completed(status: str) -> None:
     game = Play(step("a"), step("b", "a")).start()
-    game.rows["a", 0] = dataclasses.replace(game.row("a"), status=StepStatus(status))
+    game.rows["a", 0] = game.row("a")._replace(status=StepStatus(status))
     for fact in (facts.TaskLost(game.key("a")), facts.DeadlinePassed(game.key("a")), game.completed("a")):
         assert game.tell(fact) == ["duplicate"]
 

@@ -1,6 +1,5 @@
 """Fan-out and join: the window, the policies, and what the shards' outcomes make of the step."""
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -225,8 +224,8 @@ def test_shards_of_an_older_epoch_are_no_part_of_a_reopened_step() -> None:
     game = opened(2)
     old = game.completed("b", 2)
     for place in (("b", 0), ("b", 1)):
-        game.rows[place] = dataclasses.replace(game.rows[place], epoch=2)
-    game.rows["b", 0] = dataclasses.replace(game.rows["b", 0], shards=1)
+        game.rows[place] = game.rows[place]._replace(epoch=2)
+    game.rows["b", 0] = game.rows["b", 0]._replace(shards=1)
     assert game.tell(old) == ["stale"]
     game.complete("b", 1)
     assert game.status("b") == "completed"

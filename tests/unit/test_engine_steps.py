@@ -256,9 +256,9 @@ def test_deliverables_too_large_for_a_message_are_left_to_the_database() -> None
 
 def test_a_paused_execution_takes_results_in_and_begins_nothing() -> None:
     game = Play(step("a"), step("b", "a")).start()
-    game.execution = dataclasses.replace(game.execution, status=ExecutionStatus.PAUSED)
+    game.execution = game.execution._replace(status=ExecutionStatus.PAUSED)
     assert game.complete("a") == []
     assert game.statuses() == {"a": "completed", "b": "pending"}
-    resumed = dataclasses.replace(game.execution, status=ExecutionStatus.RUNNING)
+    resumed = game.execution._replace(status=ExecutionStatus.RUNNING)
     change = decisions.advance(Change(dataclasses.replace(game.snapshot(), execution=resumed)), game.tools)
     assert change.snapshot.step("b").status is StepStatus.DISPATCHED

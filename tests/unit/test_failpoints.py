@@ -178,9 +178,9 @@ def test_every_point_is_reached_at_exactly_one_line() -> None:
 
 
 def test_a_specification_says_what_happens_where_and_when() -> None:
-    assert failpoints.parse("task_acking:kill:3, event_published:delay=0.5,task_acked:raise") == {
+    assert failpoints.parse("task_acking:kill:3, events_published:delay=0.5,task_acked:raise") == {
         Armed(Failpoint.TASK_ACKING, Action.KILL, 3),
-        Armed(Failpoint.EVENT_PUBLISHED, Action.DELAY, 1, 0.5),
+        Armed(Failpoint.EVENTS_PUBLISHED, Action.DELAY, 1, 0.5),
         Armed(Failpoint.TASK_ACKED, Action.RAISE),
     }
 

@@ -1,7 +1,5 @@
 """The life of an attempt: offered, accepted, completed, or failed and tried again, elsewhere or not at all."""
 
-import dataclasses
-
 from consumers.coordinator.engine import backoff, endings, facts, failures, joins, offers, pauses, reopening
 from consumers.coordinator.engine.effects import Change, Delivered, Ignored, Recorded, StepDied
 from consumers.coordinator.engine.failures import Failure
@@ -22,9 +20,9 @@ def offer(change: Change, row: StepExecution, tools: Tools) -> Change:
     While the execution does not run, the row waits until it does.
     """
     if not change.snapshot.running:
-        waiting = dataclasses.replace(row, status=StepStatus.WAITING, worker=None, fraction=None, note=None, wait=None)
+        waiting = row._replace(status=StepStatus.WAITING, worker=None, fraction=None, note=None, wait=None)
         return change.to(change.snapshot.with_row(waiting))
-    offered = dataclasses.replace(row, status=StepStatus.DISPATCHED, worker=None, fraction=None, note=None, wait=None)
+    offered = row._replace(status=StepStatus.DISPATCHED, worker=None, fraction=None, note=None, wait=None)
     snapshot = change.snapshot.with_row(offered)
     try:
         offer = offers.offer(snapshot, offered, tools.evaluate)
@@ -36,7 +34,7 @@ def offer(change: Change, row: StepExecution, tools: Tools) -> Change:
 def again(change: Change, row: StepExecution, kind: str, detail: dict[str, object], tools: Tools) -> Change:
     """Offers a lost task anew as the next attempt, which is not charged as a retry."""
     recorded = Recorded(kind, row.step, row.shard, row.attempt, detail=detail)
-    return offer(change.plus(recorded), dataclasses.replace(row, attempt=row.attempt + 1), tools)
+    return offer(change.plus(recorded), row._replace(attempt=row.attempt + 1), tools)
 
 
 def accept(change: Change, row: StepExecution, fact: messages.StageAccepted) -> Change:
@@ -45,25 +43,22 @@ def accept(change: Change, row: StepExecution, fact: messages.StageAccepted) -> 
         return change.plus(Ignored("duplicate"))
     starts = row.starts if known else (*row.starts, fact.worker)
     return change.to(
-        change.snapshot.with_row(dataclasses.replace(row, status=StepStatus.RUNNING, worker=fact.worker, starts=starts))
+        change.snapshot.with_row(row._replace(status=StepStatus.RUNNING, worker=fact.worker, starts=starts))
     )
 
 
 def note_late_start(change: Change, row: StepExecution, worker: str) -> Change:
     """Counts the start of a copy; the attempt that counts is still the row's own."""
-    return change.to(change.snapshot.with_row(dataclasses.replace(row, starts=(*row.starts, worker))))
+    return change.to(change.snapshot.with_row(row._replace(starts=(*row.starts, worker))))
 
 
 def progress(change: Change, row: StepExecution, fact: messages.StageProgress) -> Change:
-    told = dataclasses.replace(
-        row, status=StepStatus.RUNNING, worker=fact.worker, fraction=fact.fraction, note=fact.note or None
-    )
+    told = row._replace(status=StepStatus.RUNNING, worker=fact.worker, fraction=fact.fraction, note=fact.note or None)
     return change.plus(Ignored("duplicate")) if told == row else change.to(change.snapshot.with_row(told))
 
 
 def complete(change: Change, row: StepExecution, fact: messages.StageCompleted) -> Change:
-    done = dataclasses.replace(
-        row,
+    done = row._replace(
         status=StepStatus.COMPLETED,
         worker=fact.worker,
         output=fact.output,
@@ -103,21 +98,18 @@ def fail(change: Change, row: StepExecution, failure: Failure, tools: Tools) -> 
         return _wait(change, told, "outage", backoff.after_outage(tools.random()), detail)
     if failure.error_class in retry.classes and row.retries + 1 < retry.attempts:
         wait = max(backoff.delay(retry, row.retries, tools.random()), failure.after or 0.0)
-        return _wait(change, dataclasses.replace(told, retries=row.retries + 1), "retry", wait, detail)
+        return _wait(change, told._replace(retries=row.retries + 1), "retry", wait, detail)
     if row.fallback < len(step.fallback):
         stage = step.fallback[row.fallback]
         recorded = Recorded("fallback", row.step, row.shard, row.attempt, detail={**detail, "stage": stage})
-        other = dataclasses.replace(
-            told, stage=stage, fallback=row.fallback + 1, retries=0, attempt=row.attempt + 1, starts=()
-        )
+        other = told._replace(stage=stage, fallback=row.fallback + 1, retries=0, attempt=row.attempt + 1, starts=())
         return offer(change.plus(recorded), other, tools)
     return fail_for_good(change, row, failure)
 
 
 def _wait(change: Change, told: StepExecution, kind: str, wait: float, detail: dict[str, object]) -> Change:
     """Lets a row in which a failure is noted wait for its next attempt."""
-    waiting = dataclasses.replace(
-        told,
+    waiting = told._replace(
         status=StepStatus.WAITING,
         attempt=told.attempt + 1,
         wait=wait if change.snapshot.running else None,
@@ -132,15 +124,15 @@ def _over_budget(change: Change, row: StepExecution, failure: Failure, tools: To
     """What the template wants where the money is used up; None where not even doing without would help."""
     detail = {"error": failure.explanation[:500], "worker": failure.worker}
     recorded = Recorded("over_budget", row.step, row.shard, row.attempt, detail=detail)
-    again = dataclasses.replace(failures.noted(row, failure), attempt=row.attempt + 1, starts=())
+    again = failures.noted(row, failure)._replace(attempt=row.attempt + 1, starts=())
     match change.snapshot.template.on_budget:
         case "degrade":
             if row.degraded:
                 return None
-            parent = dataclasses.replace(change.snapshot.step(row.step), degraded=True)
+            parent = change.snapshot.step(row.step)._replace(degraded=True)
             # The shards that follow need not find out for themselves.
             change = change.to(change.snapshot.with_row(parent)).plus(recorded)
-            return offer(change, dataclasses.replace(again, degraded=True), tools)
+            return offer(change, again._replace(degraded=True), tools)
         case "pause":
             change = change.plus(recorded)
             if change.snapshot.execution.status is not ExecutionStatus.PAUSED:
@@ -154,9 +146,9 @@ def _stop(change: Change, row: StepExecution, failure: Failure) -> Change:
     """Ends the execution with what it has; its step is for a person, who may find more money."""
     parent = change.snapshot.step(row.step)
     if row.shard:
-        shard = dataclasses.replace(failures.noted(row, failure), status=StepStatus.FAILED)
+        shard = failures.noted(row, failure)._replace(status=StepStatus.FAILED)
         change = joins.abandon(change.to(change.snapshot.with_row(shard)), parent)
-    failed = dataclasses.replace(failures.noted(parent, failure), status=StepStatus.FAILED)
+    failed = failures.noted(parent, failure)._replace(status=StepStatus.FAILED)
     change = change.to(change.snapshot.with_row(failed)).plus(StepDied(failed))
     return endings.end_early(change, f"step '{row.step}' stopped: {failed.error}")
 
@@ -164,5 +156,5 @@ def _stop(change: Change, row: StepExecution, failure: Failure) -> Change:
 def fail_for_good(change: Change, row: StepExecution, failure: Failure) -> Change:
     if not row.shard:
         return failures.fail_step(change, row, failure)
-    failed = dataclasses.replace(failures.noted(row, failure), status=StepStatus.FAILED)
+    failed = failures.noted(row, failure)._replace(status=StepStatus.FAILED)
     return joins.count(change.to(change.snapshot.with_row(failed)), failed)

@@ -1,7 +1,5 @@
 """Every transition of an execution, as pure functions of its rows and of one fact."""
 
-import dataclasses
-
 from consumers.coordinator.engine import attempts, endings, facts, failures, guards, joins, offers, pauses, reopening
 from consumers.coordinator.engine.effects import Change, Ignored, Prepare, Recorded, StopWork, WakeTimers
 from consumers.coordinator.engine.failures import Failure
@@ -68,7 +66,7 @@ def _apply_to(change: Change, row: StepExecution, fact: facts.TaskFact, tools: T
         case messages.StageFailed():
             change = attempts.fail(change, row, failures.reported(fact), tools)
         case facts.Prepared():
-            change = _dispatch(change, dataclasses.replace(row, inputs=fact.inputs, manifest=fact.manifest), tools)
+            change = _dispatch(change, row._replace(inputs=fact.inputs, manifest=fact.manifest), tools)
         case facts.RetryDue():
             change = attempts.offer(change, row, tools)
         case facts.LeaseLapsed():
@@ -177,9 +175,9 @@ def _begin(change: Change, step: Step, row: StepExecution, tools: Tools) -> Chan
     except FactoryError as error:
         return attempts.fail_for_good(change, row, Failure(ErrorClass.INVALID_INPUT, str(error)))
     if not wanted:
-        return change.to(change.snapshot.with_row(dataclasses.replace(row, status=StepStatus.SKIPPED)))
+        return change.to(change.snapshot.with_row(row._replace(status=StepStatus.SKIPPED)))
     if prepare:
-        ready = dataclasses.replace(row, status=StepStatus.READY)
+        ready = row._replace(status=StepStatus.READY)
         return change.to(change.snapshot.with_row(ready)).plus(Prepare(ready.key))
     return _dispatch(change, row, tools)
 

@@ -1,7 +1,5 @@
 """How an execution ends, and what it hands over."""
 
-import dataclasses
-
 from consumers.coordinator.engine.effects import CancelShards, Change, Finished, StopWork
 from consumers.coordinator.engine.snapshot import Snapshot
 from contracts import encoding, messages
@@ -21,9 +19,7 @@ def end(change: Change, status: ExecutionStatus, explanation: str) -> Change:
             change = change.plus(CancelShards(row.step, row.epoch))
             snapshot = snapshot.with_shards_cancelled(row.step)
             offered = True
-        snapshot = snapshot.with_row(
-            dataclasses.replace(snapshot.rows[row.step, row.shard], status=StepStatus.CANCELLED)
-        )
+        snapshot = snapshot.with_row(snapshot.rows[row.step, row.shard]._replace(status=StepStatus.CANCELLED))
     snapshot = snapshot.with_status(status, explanation)
     change = change.to(snapshot).plus(Finished(_finished(snapshot)))
     return change.plus(StopWork(snapshot.execution.epoch)) if offered else change

@@ -34,8 +34,7 @@ def reported(fact: messages.StageFailed) -> Failure:
 
 def noted(row: StepExecution, failure: Failure) -> StepExecution:
     """The row with the failure written down."""
-    return dataclasses.replace(
-        row,
+    return row._replace(
         error_class=failure.error_class,
         error=failure.explanation[:EXPLANATION_LIMIT],
         error_details=failure.details,
@@ -58,7 +57,7 @@ def deaths_so_far(told: StepExecution) -> tuple[str, ...]:
 
 def fail_step(change: Change, row: StepExecution, failure: Failure) -> Change:
     """Fails a step for good, and its execution with it unless the step is optional."""
-    failed = dataclasses.replace(noted(row, failure), status=StepStatus.FAILED)
+    failed = noted(row, failure)._replace(status=StepStatus.FAILED)
     change = change.to(change.snapshot.with_row(failed))
     if change.snapshot.template.step(failed.step).optional:
         return change

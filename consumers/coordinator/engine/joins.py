@@ -22,7 +22,7 @@ def begin(change: Change, row: StepExecution, evaluate: offers.Evaluate) -> Chan
     """Opens a fan-out: one shard for each record. It fails if the tasks of its shards cannot be built."""
     step = change.snapshot.template.step(row.step)
     shards = sum(ref.records or 0 for ref in offers.shard_sources(change.snapshot, step))
-    parent = dataclasses.replace(row, status=StepStatus.RUNNING, shards=shards)
+    parent = row._replace(status=StepStatus.RUNNING, shards=shards)
     try:
         _check(change.snapshot.with_row(parent), step, parent, evaluate)
     except FactoryError as error:
@@ -56,7 +56,7 @@ def _check(snapshot: Snapshot, step: Step, parent: StepExecution, evaluate: offe
             f"step '{step.name}' has {parent.shards} records; the limit of a fan-out is {MOST_SHARDS}, so split them"
         )
     for shard in offers.last_shards(snapshot, step):
-        offers.offer(snapshot, dataclasses.replace(parent, shard=shard), evaluate)
+        offers.offer(snapshot, parent._replace(shard=shard), evaluate)
 
 
 def _opened(snapshot: Snapshot, parent: StepExecution) -> Snapshot:
@@ -87,7 +87,7 @@ def _summed(snapshot: Snapshot, shard: StepExecution) -> Snapshot:
         if isinstance(value, int | float) and not isinstance(value, bool):
             before = sums.get(key, 0)
             sums[key] = value + (before if isinstance(before, int | float) else 0)
-    return snapshot.with_row(dataclasses.replace(parent, summary=sums))
+    return snapshot.with_row(parent._replace(summary=sums))
 
 
 def _settled(change: Change, step: Step) -> Change:
@@ -96,7 +96,7 @@ def _settled(change: Change, step: Step) -> Change:
         return change
     parent = _summarised(change.snapshot, step.name)
     if outcome is StepStatus.COMPLETED:
-        return change.to(change.snapshot.with_row(dataclasses.replace(parent, status=outcome)))
+        return change.to(change.snapshot.with_row(parent._replace(status=outcome)))
     failure = Failure(ErrorClass.PERMANENT, _explanation(change.snapshot, step))
     return failures.fail_step(abandon(change, parent), parent, failure)
 
@@ -131,7 +131,7 @@ def _summarised(snapshot: Snapshot, name: str) -> StepExecution:
         snapshot.shards(name, StepStatus.COMPLETED),
         snapshot.shards(name, StepStatus.FAILED, StepStatus.CANCELLED),
     )
-    return dataclasses.replace(parent, summary={**parent.summary, **dict(zip(COUNTED, counts, strict=True))})
+    return parent._replace(summary={**parent.summary, **dict(zip(COUNTED, counts, strict=True))})
 
 
 def _explanation(snapshot: Snapshot, step: Step) -> str:

@@ -48,7 +48,7 @@ def remake(change: Change, row: StepExecution, failure: Failure) -> Change | Non
         return None
     undone = {n for n in after if snapshot.step(n).status not in (StepStatus.COMPLETED, StepStatus.SKIPPED)}
     producer = snapshot.step(name)
-    change = change.to(snapshot.with_row(dataclasses.replace(producer, remade=producer.remade + 1)))
+    change = change.to(snapshot.with_row(producer._replace(remade=producer.remade + 1)))
     detail = {"uri": failure.details["uri"], "made_by": name, "epoch": snapshot.execution.epoch + 1}
     recorded = Recorded("input_gone", row.step, row.shard, row.attempt, detail=detail)
     return _reopened(change, {name, *undone}, set()).plus(recorded)
@@ -91,7 +91,7 @@ def _producer(snapshot: Snapshot, uri: str) -> str | None:
 def _reopened(change: Change, names: set[str], kept: set[str]) -> Change:
     old = change.snapshot.execution
     status = ExecutionStatus.QUEUED if old.status in EXECUTION_OVER else old.status
-    execution = dataclasses.replace(old, epoch=old.epoch + 1, status=status, explanation="")
+    execution = old._replace(epoch=old.epoch + 1, status=status, explanation="")
     interrupted = any(_begun(change.snapshot.step(name)) for name in names)
     change = change.to(dataclasses.replace(change.snapshot, execution=execution))
     for step in change.snapshot.template.steps:
@@ -100,7 +100,7 @@ def _reopened(change: Change, names: set[str], kept: set[str]) -> Change:
             continue
         if row.status is StepStatus.PENDING:
             # Whatever is told to stop up to the old epoch must not mean what is yet to begin.
-            change = change.to(change.snapshot.with_row(dataclasses.replace(row, epoch=execution.epoch)))
+            change = change.to(change.snapshot.with_row(row._replace(epoch=execution.epoch)))
             continue
         keeps = step.name in kept and row.shards is not None and not names & set(step.depends_on)
         change = _keep(change, row) if keeps else _again(change, row, step.stage)
@@ -133,8 +133,7 @@ def _keep(change: Change, row: StepExecution) -> Change:
     completed = change.snapshot.shards(row.step, StepStatus.COMPLETED)
     change = change.to(change.snapshot.with_shards_cancelled(row.step))
     counts = {StepStatus.COMPLETED: completed, StepStatus.PENDING: (row.shards or 0) - completed}
-    parent = dataclasses.replace(
-        row,
+    parent = row._replace(
         epoch=change.snapshot.execution.epoch,
         attempt=row.attempt + 1,
         status=StepStatus.RUNNING,

@@ -48,7 +48,7 @@ class Snapshot:
     def with_shards_cancelled(self, step: str) -> "Snapshot":
         """This snapshot with every shard of a step cancelled that is not over, the unloaded ones as counts."""
         rows = {
-            place: dataclasses.replace(row, status=StepStatus.CANCELLED)
+            place: row._replace(status=StepStatus.CANCELLED)
             if row.step == step and row.shard and row.status not in STEP_OVER
             else row
             for place, row in self.rows.items()
@@ -64,8 +64,8 @@ class Snapshot:
         self, status: ExecutionStatus, explanation: str = "", reason: PauseReason | None = None
     ) -> "Snapshot":
         """This snapshot with another status of the execution, and the reason if that is a pause."""
-        execution = dataclasses.replace(
-            self.execution, status=status, explanation=explanation or self.execution.explanation, pause_reason=reason
+        execution = self.execution._replace(
+            status=status, explanation=explanation or self.execution.explanation, pause_reason=reason
         )
         return dataclasses.replace(self, execution=execution)
 
