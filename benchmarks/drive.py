@@ -70,7 +70,7 @@ def hop(finished: float | None) -> float:
     """
     now = time.monotonic()
     if finished is not None and (sink := _sink()) is not None:
-        sink.write(f"{now - finished:.6f}\n")
+        sink.write(f"{now:.3f} {now - finished:.6f}\n")
     return now
 
 
@@ -91,10 +91,13 @@ async def drive(
     began = told = time.monotonic()
     while not stop.is_set():
         now = time.monotonic()
+        if not done:
+            began = now
         if now - told >= TELL_SECONDS:
             done, told = await finished(), now
             tell(done)
-        wanted = int(given.rate * (now - began)) if given.rate else done + given.window
+        # At a rate, the clock begins when the first pipeline is through: what starts up owes nothing.
+        wanted = 1 + int(given.rate * (now - began)) if given.rate else done + given.window
         if wanted > submitted:
             await submit(wanted - submitted)
             submitted = wanted

@@ -2,7 +2,7 @@
 
 A coordinator and two workers, three processes. It knows no retries, no duplicates, no leases, no fairness, no schema; a
 batch of events is one insert, committed before their acknowledgement. It shows what the broker, the client library and
-the database cost by themselves on this machine: ``python -m benchmarks.floor floor|floor-plain``.
+the database cost by themselves on this machine: ``python -m benchmarks.floor floor|floor-plain|floor-lean``.
 """
 
 import contextlib

@@ -17,12 +17,14 @@ PLUGINS = ROOT / "benchmarks" / "plugins"
 @dataclasses.dataclass(frozen=True, slots=True)
 class System:
     """A program that drives a system: its arguments after ``python``, whether the pipelines survive the death of every
-    process, and which environment it needs."""
+    process, and which environment it needs. ``window`` is how many pipelines are kept outstanding: enough that more of
+    them finish no more a second."""
 
     name: str
     arguments: tuple[str, ...]
     durable: bool
     peer: bool = False
+    window: int = 400
 
     def command(self) -> list[str]:
         """What starts it."""
@@ -43,10 +45,11 @@ SYSTEMS = {
         System("factory", ("benchmarks.factory",), durable=True),
         System("floor", ("benchmarks.floor", "floor"), durable=True),
         System("floor-plain", ("benchmarks.floor", "floor-plain"), durable=True),
+        System("floor-lean", ("benchmarks.floor", "floor-lean"), durable=True),
         System("faststream", ("benchmarks.peers.faststream_peer",), durable=True, peer=True),
         System("dramatiq", ("benchmarks.peers.dramatiq_peer",), durable=True, peer=True),
-        System("celery", ("benchmarks.peers.celery_peer",), durable=True, peer=True),
-        System("dbos", ("benchmarks.peers.dbos_peer",), durable=True, peer=True),
-        System("temporal", ("benchmarks.peers.temporal_peer",), durable=True, peer=True),
+        System("celery", ("benchmarks.peers.celery_peer",), durable=True, peer=True, window=60),
+        System("dbos", ("benchmarks.peers.dbos_peer",), durable=True, peer=True, window=200),
+        System("temporal", ("benchmarks.peers.temporal_peer",), durable=True, peer=True, window=30),
     )
 }

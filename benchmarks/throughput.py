@@ -106,7 +106,7 @@ def _watch(process: "subprocess.Popen[str]", settings: Settings, load: Load, sam
         if time.monotonic() - began > START_SECONDS:
             raise RunError(f"it finished {first['pipelines']:.0f} pipelines in {START_SECONDS:g} s")
     meter = usage.Meter(settings.home, process.pid)
-    before, peak, known = meter.read(), 0.0, len(_latencies(samples))
+    before, peak = meter.read(), 0.0
     looked = 0.0
     for last in told:
         if last["at"] - looked > MEMORY_SECONDS:
@@ -120,7 +120,7 @@ def _watch(process: "subprocess.Popen[str]", settings: Settings, load: Load, sam
         cpu_seconds=after.since(before),
         steps=max(1, pipelines * drive.STEPS),
         peak_rss_mb=peak,
-        latencies=_latencies(samples)[known:],
+        latencies=_latencies(samples, first["at"]),
     )
 
 
@@ -131,8 +131,9 @@ def _told(process: "subprocess.Popen[str]") -> Iterator[dict[str, float]]:
     raise RunError(f"it ended with status {process.wait()}")
 
 
-def _latencies(folder: Path) -> list[float]:
-    return [float(line) for path in folder.iterdir() for line in path.read_text().splitlines()]
+def _latencies(folder: Path, since: float) -> list[float]:
+    told = [line.split() for path in folder.iterdir() for line in path.read_text().splitlines()]
+    return [float(seconds) for at, seconds in told if float(at) >= since]
 
 
 def quantiles(latencies: list[float]) -> dict[str, float]:

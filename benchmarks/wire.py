@@ -1,4 +1,4 @@
-"""The floor program's two ways to RabbitMQ, both durable: quorum queues, persistent messages, confirms awaited."""
+"""The floor program's ways to RabbitMQ, all durable: quorum queues, persistent messages, confirms awaited."""
 
 import asyncio
 import contextlib
@@ -9,6 +9,11 @@ import aio_pika
 import aiormq
 import aiormq.abc
 import pamqp.commands
+
+from contracts import topology
+from infra import broker
+from infra.delivery import Delivery
+from infra.publisher import Outgoing, Publisher
 
 PREFETCH = 256
 PERSISTENT = 2
@@ -123,6 +128,33 @@ class Fast:
             await self._incoming.basic_ack(last, multiple=True, wait=False)
 
 
+class Lean:
+    """On the factory's own adapter: what is published in one turn is one write, and deliveries come many in a turn."""
+
+    def __init__(self, incoming: broker.Connection, publisher: Publisher) -> None:
+        self._incoming = incoming
+        self._publisher = publisher
+
+    async def declare(self, queue: str) -> None:
+        """Makes the quorum queue."""
+        await self._incoming.declare([topology.Queue(queue)])
+
+    async def consume(self, queue: str, inbox: Inbox) -> None:
+        """Fills an inbox from the queue; all queues of a wire fill the same."""
+        await self._incoming.consume(queue, lambda found: inbox.add(found.body, found), prefetch=PREFETCH)
+
+    async def publish(self, queue: str, bodies: Sequence[bytes]) -> None:
+        """Returns when all are confirmed."""
+        refused = await self._publisher.publish_all([Outgoing("", queue, "floor", body) for body in bodies])
+        assert not any(refused)
+
+    async def ack(self, tokens: Sequence[object]) -> None:
+        """Settles each; they leave in rows."""
+        for token in tokens:
+            if isinstance(token, Delivery):
+                await token.ack()
+
+
 Connect = Callable[[str], contextlib.AbstractAsyncContextManager[Wire]]
 
 
@@ -146,4 +178,11 @@ async def fast(url: str) -> AsyncIterator[Wire]:
         yield Fast(*(channel for channel in below if isinstance(channel, aiormq.Channel)))
 
 
-CONNECT: dict[str, Connect] = {"floor": fast, "floor-plain": plain}
+@contextlib.asynccontextmanager
+async def lean(url: str) -> AsyncIterator[Wire]:
+    """A connection for each direction, as the factory's processes have them."""
+    async with broker.connect(url, name="floor") as incoming, broker.connect(url, name="floor") as outgoing:
+        yield Lean(incoming, await outgoing.publisher())
+
+
+CONNECT: dict[str, Connect] = {"floor": fast, "floor-plain": plain, "floor-lean": lean}

@@ -60,9 +60,11 @@ async def _prepare(connection: asyncpg.Connection) -> None:
         )
 
 
-async def _leave(_: asyncpg.Connection) -> None:
+async def _leave(connection: asyncpg.Connection) -> None:
     """What asyncpg does when a connection goes back to the pool. By itself it resets the session, one more round trip
     for each transaction; nothing here sets, listens, opens a cursor or takes a lock beyond its transaction."""
+    if connection.is_in_transaction():
+        await connection.reset()
 
 
 @contextlib.asynccontextmanager

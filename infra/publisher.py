@@ -84,7 +84,7 @@ class Publisher:
         self._numbers = itertools.count()
         self._next: list[tuple[Outgoing, Confirm]] = []
         self._sending: asyncio.Task[None] | None = None
-        self._sent: collections.deque[tuple[float, list[Confirm]]] = collections.deque()
+        self._unconfirmed: collections.deque[tuple[float, list[Confirm]]] = collections.deque()
         self._timer: asyncio.TimerHandle | None = None
         channel.closing.add_done_callback(self._closed)
 
@@ -111,8 +111,13 @@ class Publisher:
         return refusals
 
     def _send(self, message: Outgoing) -> Confirm:
-        confirm: Confirm = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        confirm: Confirm = loop.create_future()
+        if not self._next:
+            self._unconfirmed.append((loop.time() + PUBLISH_TIMEOUT, []))
+            self._watch()
         self._next.append((message, confirm))
+        self._unconfirmed[-1][1].append(confirm)
         if self._sending is None:
             self._sending = asyncio.create_task(self._send_waiting())
         return confirm
@@ -126,12 +131,10 @@ class Publisher:
             self._sending = None
 
     async def _send_batch(self, batch: Sequence[tuple[Outgoing, Confirm]]) -> None:
-        confirms = [confirm for _, confirm in batch]
         if self._channel.is_closed:
-            _fail(confirms, aiormq.exceptions.ChannelInvalidStateError("the channel is closed"))
+            error = aiormq.exceptions.ChannelInvalidStateError("the channel is closed")
+            _fail([confirm for _, confirm in batch], error)
             return
-        self._sent.append((asyncio.get_running_loop().time() + PUBLISH_TIMEOUT, confirms))
-        self._watch()
         payload = b"".join(self._expected(message, confirm) for message, confirm in batch)
         await self._channel.write_queue.put(aiormq.abc.ChannelFrame(payload=payload, should_close=False))
         if failpoints.armed(Failpoint.PUBLISH_SENT):
@@ -159,18 +162,18 @@ class Publisher:
     def _watch(self) -> None:
         """Has one timer run for the oldest batch."""
         loop = asyncio.get_running_loop()
-        while self._sent and (self._sent[0][0] <= loop.time() or all(map(_over, self._sent[0][1]))):
-            _fail(self._sent.popleft()[1], TimeoutError("the broker did not answer in time"))
+        late = self._unconfirmed
+        while late and (late[0][0] <= loop.time() or (late[0][1] and all(map(_over, late[0][1])))):
+            _fail(late.popleft()[1], TimeoutError("the broker did not answer in time"))
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = loop.call_at(self._sent[0][0], self._watch) if self._sent else None
+        self._timer = loop.call_at(late[0][0], self._watch) if late else None
 
     def _closed(self, closing: "asyncio.Future[object]") -> None:
         reason = None if closing.cancelled() else closing.exception()
         error = aiormq.exceptions.ChannelInvalidStateError(f"the channel was closed: {reason!r}")
-        for _, confirms in self._sent:
+        for _, confirms in self._unconfirmed:
             _fail(confirms, error)
-        self._sent.clear()
 
 
 def _frames(message: Outgoing, properties: Properties, channel: int, most: int) -> Iterator[bytes]:
