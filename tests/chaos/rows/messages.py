@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator
 
 from contracts import encoding, messages, topology
+from contracts.bundles import TasksEnded
 from contracts.tiers import Tier
 from infra.delivery import Delivery, UnroutableError
 from tests import factories
@@ -120,13 +121,11 @@ async def late(trial: Trial) -> None:
         sample = trial.chance.sample(seen, min(HELD, len(seen)))
         for delivery in sample:
             await levers.republish(other, delivery, delivery.exchange, delivery.routing_key)
-            event = encoding.decode(delivery.type, delivery.body)
-            assert isinstance(event, messages.TaskMessage)
-            for change in ({"attempt": event.attempt + 1}, {"epoch": event.epoch + 1}, {"shard": event.shard + 7}):
-                false = event.model_copy(update=change)
-                key = delivery.routing_key
-                name = delivery.type or ""
-                await other.publisher.publish(topology.EVENTS, key, name, encoding.encode(false), headers={"copy": 1})
+            for event in _events(delivery):
+                for change in ({"attempt": event.attempt + 1}, {"epoch": event.epoch + 1}, {"shard": event.shard + 7}):
+                    body = encoding.encode(event.model_copy(update=change))
+                    key, name = delivery.routing_key, type(event).__name__
+                    await other.publisher.publish(topology.EVENTS, key, name, body, headers={"copy": 1})
         trial.inject(f"{len(sample)} events of finished work, each also with another attempt, epoch and shard")
     await trial.drain()
     async with trial.load(rate=8.0, least=3, most=3):
@@ -139,6 +138,14 @@ async def late(trial: Trial) -> None:
     )
     moved = after[0]["n"] - before[0]["n"]
     trial.claim(moved == 0, f"I3: {moved} moves were made by late events")
+
+
+def _events(delivery: Delivery) -> list[messages.TaskMessage]:
+    message = encoding.decode(delivery.type, delivery.body)
+    if isinstance(message, TasksEnded):
+        return [*message.completed, *message.failed]
+    assert isinstance(message, messages.TaskMessage)
+    return [message]
 
 
 @row("30", "many concurrent publishes that no queue takes", "unit", quick=True, size=3)
