@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -125,53 +124,44 @@ async def update_steps(
     """Writes pairs of old and new row; raises GuardError unless each found its old state."""
     if not changes:
         return None
-    olds = [old for old, _ in changes]
-    news = [new for _, new in changes]
-    identity: list[list[Any]] = [
-        [o.execution_id for o in olds],
-        [o.step for o in olds],
-        [o.shard for o in olds],
-        [o.epoch for o in olds],
-        [o.attempt for o in olds],
-        [o.status.value for o in olds],
-    ]
-    found = await connection.fetch(SQL["update_steps"], *identity, *_values(olds, news))
+    found = await connection.fetch(SQL["update_steps"], [_change(old, new) for old, new in changes])
     if len(found) != len(changes):
         raise GuardError(f"{len(changes) - len(found)} of {len(changes)} steps had changed meanwhile")
     return Written(found[0]["version"], found[0]["at"])
 
 
-def _values(olds: Sequence[StepExecution], news: Sequence[StepExecution]) -> list[list[Any]]:
-    offered = [
-        new.status is StepStatus.DISPATCHED and (old.status, old.attempt) != (new.status, new.attempt)
-        for old, new in zip(olds, news, strict=True)
-    ]
-    return [
-        [n.attempt for n in news],
-        [n.status.value for n in news],
-        [n.stage for n in news],
-        [n.retries for n in news],
-        [n.fallback for n in news],
-        [n.worker for n in news],
-        # An array of arrays would be one array of two dimensions to Postgres.
-        [json.dumps(n.starts) for n in news],
-        [n.shards for n in news],
-        [n.inputs for n in news],
-        [n.manifest for n in news],
-        [n.output for n in news],
-        [n.files or None for n in news],
-        [n.summary or None for n in news],
-        [n.metrics or None for n in news],
-        [n.error_class.value if n.error_class else None for n in news],
-        [n.error for n in news],
-        [n.error_details or None for n in news],
-        [n.fraction for n in news],
-        [n.note for n in news],
-        offered,
-        [n.epoch for n in news],
-        [n.degraded for n in news],
-        [n.remade for n in news],
-    ]
+def _change(old: StepExecution, new: StepExecution) -> dict[str, Any]:
+    """A row as one document, which is written much faster than an array for each column."""
+    offered = new.status is StepStatus.DISPATCHED and (old.status, old.attempt) != (new.status, new.attempt)
+    told = {
+        "execution_id": old.execution_id,
+        "step": old.step,
+        "shard": old.shard,
+        "old_epoch": old.epoch,
+        "old_attempt": old.attempt,
+        "old_status": old.status,
+        "attempt": new.attempt,
+        "status": new.status,
+        "stage": new.stage,
+        "retries": new.retries,
+        "fallback": new.fallback,
+        "starts": new.starts,
+        "offered": offered,
+        "epoch": new.epoch,
+        "degraded": new.degraded,
+        "remade": new.remade,
+    }
+    for name in _MOSTLY_UNSET:
+        value = getattr(new, name)
+        if value is not None and value != {}:
+            told[name] = value
+    return told
+
+
+_MOSTLY_UNSET = (
+    *("worker", "shards", "inputs", "manifest", "output", "files", "summary", "metrics"),
+    *("error_class", "error", "error_details", "fraction", "note"),
+)
 
 
 async def update_executions(connection: database.Connection, changes: Sequence[tuple[Execution, Execution]]) -> None:

@@ -83,16 +83,16 @@ SET epoch = $4,
 WHERE s.execution_id = $1 AND s.step = $2 AND s.shard > 0 AND s.epoch = $3
 
 -- name: release_shards
--- Dispatches the next shards of a step that are pending.
+-- Dispatches the next shards of a step that are pending. They are chosen before any row is changed: as a table to join
+-- with, they would be sought again for each shard.
 UPDATE step_executions s
 SET status = 'dispatched', dispatched_at = now(), published_at = NULL
-FROM (
-    SELECT shard FROM step_executions
-    WHERE execution_id = $1 AND step = $2 AND epoch = $3 AND shard > 0 AND status = 'pending'
-    ORDER BY shard
-    LIMIT $4
-) AS next
-WHERE s.execution_id = $1 AND s.step = $2 AND s.shard = next.shard AND s.status = 'pending' AND s.epoch = $3
+WHERE s.execution_id = $1 AND s.step = $2 AND s.status = 'pending' AND s.epoch = $3
+    AND s.shard = ANY (ARRAY(
+        SELECT shard FROM step_executions
+        WHERE execution_id = $1 AND step = $2 AND epoch = $3 AND shard > 0 AND status = 'pending'
+        ORDER BY shard
+        LIMIT $4))
 RETURNING s.shard, s.attempt, s.stage
 
 -- name: cancel_shards
@@ -108,7 +108,7 @@ WHERE s.execution_id = named.execution_id AND s.step = named.step AND s.shard > 
 UPDATE step_executions s
 SET epoch = new.epoch, attempt = new.attempt, degraded = new.degraded, remade = new.remade, status = new.status,
     stage = new.stage, retries = new.retries, fallback = new.fallback,
-    worker = new.worker, starts = ARRAY(SELECT jsonb_array_elements_text(new.starts::jsonb)), shards = new.shards,
+    worker = new.worker, starts = new.starts, shards = new.shards,
     inputs = new.inputs, manifest = new.manifest, output = new.output, files = new.files, summary = new.summary,
     metrics = new.metrics, error_class = new.error_class, error = new.error, error_details = new.error_details,
     fraction = new.fraction, note = new.note,
@@ -119,20 +119,17 @@ SET epoch = new.epoch, attempt = new.attempt, degraded = new.degraded, remade = 
                         ELSE s.published_at END,
     -- After a redelivery the time-out begins anew, with the start of the worker that has the task now.
     started_at = CASE WHEN new.offered OR new.status = 'pending' THEN NULL
-                      WHEN jsonb_array_length(new.starts::jsonb) > cardinality(s.starts) THEN now()
+                      WHEN cardinality(new.starts) > cardinality(s.starts) THEN now()
                       WHEN new.status IN ('running', 'completed', 'failed') THEN coalesce(s.started_at, now())
                       ELSE s.started_at END,
     finished_at = CASE WHEN new.status IN ('completed', 'failed', 'skipped', 'cancelled')
                        THEN coalesce(s.finished_at, now()) END
-FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $5::integer[], $6::text[],
-            $7::integer[], $8::text[], $9::text[], $10::integer[], $11::smallint[], $12::text[], $13::text[],
-            $14::integer[], $15::jsonb[], $16::jsonb[], $17::jsonb[], $18::jsonb[], $19::jsonb[], $20::jsonb[],
-            $21::text[], $22::text[], $23::jsonb[], $24::real[], $25::text[], $26::boolean[], $27::integer[], $28::boolean[],
-            $29::smallint[])
-    AS new (execution_id, step, shard, old_epoch, old_attempt, old_status,
-            attempt, status, stage, retries, fallback, worker, starts,
-            shards, inputs, manifest, output, files, summary, metrics,
-            error_class, error, error_details, fraction, note, offered, epoch, degraded, remade)
+FROM json_to_recordset($1::json)
+    AS new (execution_id uuid, step text, shard integer, old_epoch integer, old_attempt integer, old_status text,
+            attempt integer, status text, stage text, retries integer, fallback smallint, worker text, starts text[],
+            shards integer, inputs jsonb, manifest jsonb, output jsonb, files jsonb, summary jsonb, metrics jsonb,
+            error_class text, error text, error_details jsonb, fraction real, note text, offered boolean, epoch integer,
+            degraded boolean, remade smallint)
 WHERE s.execution_id = new.execution_id AND s.step = new.step AND s.shard = new.shard
     AND s.epoch = new.old_epoch AND s.attempt = new.old_attempt AND s.status = new.old_status
 RETURNING s.xmin::text AS version, now() AS at

@@ -140,8 +140,8 @@ class Change:
 
     def plus(self, *effects: Effect) -> "Change":
         """This change with further effects."""
-        return dataclasses.replace(self, effects=self.effects + effects)
+        return Change(self.snapshot, self.effects + effects)
 
     def to(self, snapshot: Snapshot) -> "Change":
         """This change with its snapshot taken one transition further."""
-        return dataclasses.replace(self, snapshot=snapshot)
+        return Change(snapshot, self.effects)

@@ -37,7 +37,7 @@ class Snapshot:
         old = self.rows.get((row.step, row.shard))
         if row.shard and old is not None and old.status is not row.status and row.step in counts:
             counts = {**counts, row.step: _moved(counts[row.step], old.status, row.status, 1)}
-        return dataclasses.replace(self, rows={**self.rows, (row.step, row.shard): row}, counts=counts)
+        return Snapshot(self.execution, self.template, {**self.rows, (row.step, row.shard): row}, counts)
 
     def with_shards_moved(self, step: str, old: StepStatus, new: StepStatus, number: int) -> "Snapshot":
         """This snapshot with a number of unloaded shards of a step counted under another status."""
