@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import comparison, environment, results
+from benchmarks import comparison, environment, report, results
 from benchmarks.systems import SYSTEMS
 from infra.local import stack
 from infra.settings import Settings
@@ -34,14 +34,15 @@ def main(
     seconds_each: Annotated[float, typer.Option(help="Seconds of each run, after it is warm.", min=1)] = 20.0,
     alternations: Annotated[int, typer.Option(help="How often each system runs.", min=1)] = 3,
 ) -> None:
-    """Measures and writes benchmarks/results.json."""
+    """Measures, and writes benchmarks/results.json and docs/benchmarks.md."""
     names = _chosen(systems, tuple(SYSTEMS), "--systems")
     chosen = _chosen(parts or ("throughput" if systems else ""), PARTS, "--parts")
     versions = environment.prepare(_say) if any(SYSTEMS[name].peer for name in names) else {}
     with tempfile.TemporaryDirectory() as folder, stack.temporary(Path(folder) / "servers") as servers:
         for part in chosen:
             _measure(part, servers, names, seconds_each, alternations, versions)
-    _say(f"the figures are in {results.PATH}")
+    report.write()
+    _say(f"the figures are in {results.PATH}, and for reading in {report.PAGE}")
 
 
 def _measure(

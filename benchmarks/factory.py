@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import itertools
 import os
 import sys
 import uuid
@@ -19,6 +18,9 @@ from infra import broker, database, jobs, publisher, settings
 from infra import templates as stored_templates
 
 TEMPLATE = "benchmark"
+CLIENT, TIER = "bench", Tier.ENTERPRISE
+"""One client, as the others have one queue; what tiers do to each other is measured by itself."""
+
 FINISHED = "SELECT count(*) FROM executions WHERE status = 'completed'"
 CONCURRENCY = "64"
 
@@ -59,14 +61,12 @@ async def _load(given: drive.Plan, configured: settings.Settings) -> None:
         broker.connect(configured.amqp_url, name="benchmark") as connection,
     ):
         async with pool.acquire() as session:
-            for tier in Tier:
-                await jobs.save_client(session, tier.value, tier.value, tier, None)
+            await jobs.save_client(session, CLIENT, CLIENT, TIER, None)
             await stored_templates.apply(session, pipeline())
         giving = await connection.publisher()
-        turns = itertools.cycle([Tier(t) for t in os.environ.get("TIERS","basic standard premium enterprise").split()])
 
         async def submit(number: int) -> None:
-            await asyncio.gather(*(_publish(giving, next(turns)) for _ in range(number)))
+            await asyncio.gather(*(_publish(giving) for _ in range(number)))
 
         async def finished() -> int:
             return int(await pool.fetchval(FINISHED))
@@ -75,10 +75,8 @@ async def _load(given: drive.Plan, configured: settings.Settings) -> None:
             await drive.drive(given, submit, finished)
 
 
-async def _publish(giving: publisher.Publisher, tier: Tier) -> None:
-    await giving.publish(
-        topology.JOBS, topology.job_key(tier), SubmitJob.__name__, job(tier.value), user_id=giving.user
-    )
+async def _publish(giving: publisher.Publisher) -> None:
+    await giving.publish(topology.JOBS, topology.job_key(TIER), SubmitJob.__name__, job(CLIENT), user_id=giving.user)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,49 @@
+"""docs/benchmarks.md from the figures: ``python -m benchmarks.report``."""
+
+import statistics
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from benchmarks import results
+from benchmarks.systems import PEERS, ROOT
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+TEMPLATE = Path(__file__).parent / "report.md.j2"
+
+
+def write() -> None:
+    """Writes the page, and draws the pictures where the environment with matplotlib is."""
+    found = results.load()
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, autoescape=True
+    )
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        figures=found, ordered=_ordered(found), ratios=_ratios(found)
+    )
+    PAGE.write_text(page.rstrip() + "\n", encoding="utf-8")
+    if PEERS.exists():
+        subprocess.run([str(PEERS), "-m", "benchmarks.plots"], check=True, cwd=ROOT)
+
+
+def _ordered(found: results.Results) -> list[dict[str, Any]]:
+    """The systems that ran, the fastest first."""
+    rows = [
+        {"name": name, "median": statistics.median(figures["steps_per_second"]), **figures}
+        for name, figures in found.get("systems", {}).items()
+        if "steps_per_second" in figures
+    ]
+    return sorted(rows, key=lambda row: -float(row["median"]))
+
+
+def _ratios(found: results.Results) -> dict[str, float]:
+    """The factory's median throughput over that of each other system."""
+    medians = {row["name"]: row["median"] for row in _ordered(found)}
+    own = medians.get("factory")
+    return {name: round(own / median, 2) for name, median in medians.items() if own and name != "factory"}
+
+
+if __name__ == "__main__":
+    write()
