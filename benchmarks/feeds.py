@@ -46,7 +46,7 @@ STEPS = """
 SELECT step, stage, shard, status, started_at, finished_at, summary,
        (metrics ->> 'run_seconds')::double precision AS run, (metrics ->> 'load_seconds')::double precision AS load,
        (metrics ->> 'seconds')::double precision AS whole
-FROM step_executions WHERE execution_id = $1 AND finished_at IS NOT NULL ORDER BY finished_at, shard
+FROM step_executions WHERE execution_id = $1 AND finished_at IS NOT NULL ORDER BY finished_at, status = 'skipped', shard
 """
 
 Figures = dict[str, Any]

@@ -1,7 +1,9 @@
 """Summaries and key points made of a text's own sentences."""
 
 import collections
+import functools
 import math
+from collections.abc import Sequence
 
 from consumers.analysis import text
 
@@ -12,6 +14,9 @@ SHORTEST = 4
 """Sentences of fewer words are headings, bylines or crumbs of markup, and are passed over where others exist."""
 
 _POINT_WORDS = 40
+
+REMEMBERED = 300
+"""Texts whose sentences are remembered: a report's articles are summarised, pointed out and told apart in turn."""
 
 
 def summary(body: str, sentences: int) -> str:
@@ -32,13 +37,14 @@ def key_points(body: str, points: int) -> tuple[str, ...]:
     return tuple(found[index] for index in sorted(_ranked(found, per_word=True)[:points]))
 
 
-def _usable(body: str) -> list[str]:
+@functools.lru_cache(maxsize=REMEMBERED)
+def _usable(body: str) -> tuple[str, ...]:
     found = list(dict.fromkeys(text.sentences(body)))
     whole = [sentence for sentence in found if len(text.words(sentence)) >= SHORTEST]
-    return whole or found
+    return tuple(whole or found)
 
 
-def _ranked(sentences: list[str], *, per_word: bool = False) -> list[int]:
+def _ranked(sentences: Sequence[str], *, per_word: bool = False) -> list[int]:
     """Sentences by the sum of log term frequency over their distinct stems, the best first."""
     stems = [set(text.stems(sentence)) for sentence in sentences]
     counts = collections.Counter(stem for sentence in sentences for stem in text.stems(sentence))

@@ -35,7 +35,8 @@ def flows(heads: Sequence[Head]) -> set[str]:
 class Grants:
     """Who is admitted, in that order, and the virtual times afterwards.
 
-    ``dry`` says that a client's known heads ran out, so that it may have more: look again before admitting others.
+    ``dry`` says that it is the turn of a client whose known heads ran out, and who may have more: look again before
+    admitting others.
     """
 
     admitted: tuple[UUID, ...]
@@ -60,16 +61,20 @@ def admit(
     times = dict(shares)
     admitted: list[UUID] = []
     while len(admitted) < free:
-        ready = [(tier, client) for (tier, client), line in lines.items() if line and held.get(client, 0) < caps[tier]]
+        ready = [
+            (tier, client)
+            for (tier, client), line in lines.items()
+            if (line or known[tier, client] >= depth) and held.get(client, 0) < caps[tier]
+        ]
         if not ready:
             break
         tier, client = _next(ready, times)
+        if not lines[tier, client]:
+            return Grants(tuple(admitted), times, dry=True)
         head = lines[tier, client].popleft()
         _charge(times, head)
         admitted.append(head.execution_id)
         held[client] = held.get(client, 0) + 1
-        if not lines[tier, client] and known[tier, client] >= depth:
-            return Grants(tuple(admitted), times, dry=True)
     return Grants(tuple(admitted), times, dry=False)
 
 

@@ -46,8 +46,9 @@ class ChildPool:
     """
 
     def __init__(self, count: int | None = None, preload: Iterable[str] = (), limits: Limits | None = None) -> None:
-        """``count`` is the number of cores by default; ``preload`` names modules that each child imports at start."""
-        self._turns = asyncio.Semaphore(count or os.cpu_count() or 1)
+        """``count`` is by default the number of cores that this process may use; ``preload`` names modules that each
+        child imports at start."""
+        self._turns = asyncio.Semaphore(count or len(os.sched_getaffinity(0)))
         self._preload = tuple(preload)
         self._limits = limits or Limits()
         self._children: set[subprocess.Process] = set()

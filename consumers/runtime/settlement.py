@@ -29,8 +29,11 @@ ACCEPT_AFTER = 0.2
 """Seconds after which the coordinator is told that the work has begun; shorter work tells only its outcome."""
 
 
-async def handle(desk: Desk, control: Control, equipment: Equipment, handler: Handler, offer: Offer) -> None:
-    """Does the task and settles its delivery; returns when the delivery is settled."""
+async def handle(
+    desk: Desk, control: Control, equipment: Equipment, handler: Handler, offer: Offer, worked: Callable[[], None]
+) -> None:
+    """Does the task and settles its delivery; returns when the delivery is settled. Calls ``worked`` when all that is
+    left is to tell how the work ended and to wait for the confirm."""
     task = offer.task
     if control.is_cancelled(task.key) or desk.knows(task.key):
         await _refuse(offer, "cancelled" if control.is_cancelled(task.key) else "copy")
@@ -47,6 +50,7 @@ async def handle(desk: Desk, control: Control, equipment: Equipment, handler: Ha
             told = held.cancelled_at or held.since
             log.info("task_stopped", task=key_text(task.key), after=round(time.monotonic() - told, 3))
         else:
+            worked()
             await _outlive_cancellation(_settle(desk, held, offer, event))
     finally:
         del desk.running[task.key]

@@ -11,6 +11,7 @@ class Slots:
     def __init__(self, number: int) -> None:
         self.number = number
         self.used = 0
+        self._leaving = 0
         self._exclusive = False
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -29,9 +30,19 @@ class Slots:
         self.used -= 1
         self._changed()
 
+    def leave(self) -> None:
+        """Gives a place back for the next task while the one that had it is still being settled; ``left`` ends that."""
+        self._leaving += 1
+        self.release()
+
+    def left(self) -> None:
+        """What was done in a place that was given back is settled."""
+        self._leaving -= 1
+        self._changed()
+
     async def idle(self) -> None:
-        """Waits until no place is in use."""
-        await self._until(lambda: self.used == 0)
+        """Waits until no place is in use and all that was done in one is settled."""
+        await self._until(lambda: self.used == 0 and self._leaving == 0)
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
@@ -54,7 +65,7 @@ class Slots:
         try:
             await self._until(lambda: not self._exclusive)
             self._exclusive = asked = True
-            await self._until(lambda: self.used == 0)
+            await self._until(lambda: self.used == 0 and self._leaving == 0)
         except BaseException:
             self._exclusive = self._exclusive and not asked
             raise
@@ -74,3 +85,23 @@ class Slots:
         for change in waiting:
             if not change.done():
                 change.set_result(None)
+
+
+class Place:
+    """The place of one task, which the next one may have as soon as the work is done, before it is settled."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._left = False
+
+    def leave(self) -> None:
+        """The work is done."""
+        self._left = True
+        self._slots.leave()
+
+    def close(self) -> None:
+        """It is settled, however it ended."""
+        if self._left:
+            self._slots.left()
+        else:
+            self._slots.release()

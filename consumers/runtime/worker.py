@@ -14,7 +14,7 @@ from consumers.runtime import control, settlement
 from consumers.runtime.control import Control
 from consumers.runtime.desk import Desk
 from consumers.runtime.equipment import Equipment
-from consumers.runtime.slots import Slots
+from consumers.runtime.slots import Place, Slots
 from consumers.runtime.supply import Offer, Supply
 from contracts import encoding, topology
 from contracts.errors import MessageError, Reason
@@ -144,13 +144,14 @@ class Worker:
             self._group.create_task(self._handle(handler, offer))
 
     async def _handle(self, handler: Handler, offer: Offer) -> None:
+        place = Place(self._slots)
         try:
             if offer.delivery.delivery_count >= ALONE_AFTER:
                 await self._handle_alone(handler, offer)
             else:
-                await settlement.handle(self._desk, self._control, self._equipment, handler, offer)
+                await settlement.handle(self._desk, self._control, self._equipment, handler, offer, place.leave)
         finally:
-            self._slots.release()
+            place.close()
 
     async def _handle_alone(self, handler: Handler, offer: Offer) -> None:
         """Does a task that may kill its worker while nothing else runs that could die with it and take the blame.
@@ -159,7 +160,7 @@ class Worker:
         """
         async with self._slots.alone():
             log.warning("task_runs_alone", stage=handler.spec.name, handed_out=offer.delivery.delivery_count + 1)
-            await settlement.handle(self._desk, self._control, self._equipment, handler, offer)
+            await settlement.handle(self._desk, self._control, self._equipment, handler, offer, _stay)
 
     async def _heartbeats(self) -> None:
         while True:
@@ -211,3 +212,7 @@ class Worker:
         loops[0].cancel()
         await self._beat(stopping=True)
         log.info("worker_drained")
+
+
+def _stay() -> None:
+    """What runs alone keeps its place until it is settled."""

@@ -135,11 +135,13 @@ WHERE s.execution_id = new.execution_id AND s.step = new.step AND s.shard = new.
 RETURNING s.xmin::text AS version, now() AS at
 
 -- name: update_executions
--- Writes changed executions, guarded by the status and epoch on which the change was decided.
+-- Writes changed executions, guarded by the status and epoch on which the change was decided. Its times are
+-- those of this statement: the transaction began before it waited for its turn to count slots.
 UPDATE executions e
 SET status = new.status, explanation = new.explanation, epoch = new.epoch, pause_reason = new.pause_reason,
-    started_at = CASE WHEN new.status = 'running' THEN coalesce(e.started_at, now()) ELSE e.started_at END,
-    finished_at = CASE WHEN new.status IN ('completed', 'partial', 'failed', 'cancelled') THEN now() END
+    started_at = CASE WHEN new.status = 'running' THEN coalesce(e.started_at, statement_timestamp())
+                      ELSE e.started_at END,
+    finished_at = CASE WHEN new.status IN ('completed', 'partial', 'failed', 'cancelled') THEN statement_timestamp() END
 FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::text[])
     AS new (id, old_epoch, old_status, status, explanation, epoch, pause_reason)
 WHERE e.id = new.id AND e.epoch = new.old_epoch AND e.status = new.old_status

@@ -240,3 +240,17 @@ def test_without_slots_or_waiting_work_nobody_is_admitted() -> None:
 @pytest.mark.parametrize(("slots", "expected"), [(1, [1, 1, 1, 1]), (10, [2, 3, 4, 5]), (100, [20, 30, 40, 50])])
 def test_the_cap_of_one_client_is_a_part_of_all_slots_by_tier(slots: int, expected: list[int]) -> None:
     assert [admitting.caps(slots)[tier] for tier in Tier] == expected
+
+
+def test_many_clients_with_one_known_job_each_fill_a_round() -> None:
+    heads = [Head(uuid.UUID(int=n), f"c{n:03}", Tier.BASIC, 1.0) for n in range(1, 201)]
+    caps = dict.fromkeys(Tier, 10)
+    grants = fairness.admit(heads, {}, {}, caps, 40, 1)
+    assert len(grants.admitted) == 40
+    assert not grants.dry, "forty others have their turn before anybody has a second one"
+
+
+def test_the_turn_of_a_client_whose_further_jobs_are_not_known_ends_the_round() -> None:
+    heads = [Head(uuid.UUID(int=n), f"c{n}", Tier.BASIC, 1.0) for n in range(1, 4)]
+    grants = fairness.admit(heads, {}, {}, dict.fromkeys(Tier, 10), 40, 1)
+    assert (len(grants.admitted), grants.dry) == (3, True)

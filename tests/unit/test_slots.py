@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from consumers.runtime.slots import Slots
+from consumers.runtime.slots import Place, Slots
 
 
 async def settled() -> None:
@@ -166,3 +166,46 @@ async def test_a_second_who_wants_to_be_alone_does_not_keep_the_first_waiting() 
     slots.release()
     await asyncio.wait_for(second, 5)
     assert order == ["first", "second"]
+
+
+async def test_a_place_that_was_left_is_free_before_its_task_is_settled() -> None:
+    slots = Slots(1)
+    await slots.take()
+    place = Place(slots)
+    place.leave()
+    assert (slots.used, slots.free) == (0, 1)
+    await asyncio.wait_for(slots.take(), 5)
+    idle = asyncio.create_task(slots.idle())
+    slots.release()
+    await settled()
+    assert not idle.done(), "what was done in the place is still being told"
+    place.close()
+    await asyncio.wait_for(idle, 5)
+    assert (slots.used, slots.free) == (0, 1)
+
+
+async def test_a_place_that_was_never_left_is_given_back_once() -> None:
+    slots = Slots(2)
+    await slots.take()
+    Place(slots).close()
+    assert (slots.used, slots.free) == (0, 2)
+
+
+async def test_alone_waits_until_its_neighbours_are_settled() -> None:
+    slots = Slots(2)
+    await slots.take()
+    neighbour = Place(slots)
+    await slots.take()
+    neighbour.leave()
+    order: list[str] = []
+
+    async def lonely() -> None:
+        async with slots.alone():
+            order.append("alone")
+
+    running = asyncio.create_task(lonely())
+    await settled()
+    assert order == []
+    neighbour.close()
+    await asyncio.wait_for(running, 5)
+    assert order == ["alone"]
