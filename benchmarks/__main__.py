@@ -1,18 +1,32 @@
 """``python -m benchmarks``: the factory beside a floor program and other systems, on servers of its own in one run."""
 
+import asyncio
+import json
 import sys
 import tempfile
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from benchmarks import comparison, environment, report, results
+from benchmarks import comparison, environment, fairness, feeds, growth, idle, report, results, use
 from benchmarks.systems import SYSTEMS
 from infra.local import stack
 from infra.settings import Settings
 
-PARTS = ("throughput", "latency")
+Measure = Callable[[Settings], Coroutine[None, None, dict[str, Any]]]
+
+OWN: dict[str, Measure] = {
+    "fairness": fairness.measure,
+    "growth": growth.measure,
+    "idle": idle.measure,
+    "use": use.measure,
+    "feeds": feeds.measure,
+}
+"""What is measured of the factory alone."""
+
+PARTS = ("throughput", "latency", *OWN)
 
 
 def _chosen(given: str, known: tuple[str, ...], option: str) -> list[str]:
@@ -54,6 +68,10 @@ def _measure(
     elif part == "latency":
         known = results.load().get("systems", {})
         results.save("latency", comparison.hops(servers, names, seconds, known, _say), versions)
+    else:
+        figures = asyncio.run(OWN[part](servers))
+        results.save(part, figures, versions)
+        _say(json.dumps(figures, indent=1)[:4000])
 
 
 if __name__ == "__main__":
