@@ -11,7 +11,8 @@ from matplotlib import pyplot
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "benchmarks"
 Results = dict[str, Any]
-TIERS = ("enterprise", "premium", "standard", "basic")
+TIERS = ("basic", "standard", "premium", "enterprise")
+"""In the order in which the points count them."""
 
 
 def throughput(results: Results, axes: Any) -> None:
@@ -38,9 +39,32 @@ def latency(results: Results, axes: Any) -> None:
     axes.legend()
 
 
+def fairness(results: Results, axes: Any) -> None:
+    """Starts of each tier over time, all of them saturated, fifty clients in each; a share is a slope."""
+    found = next(row for row in results["fairness"]["shares"] if row["clients_per_tier"] > 1)
+    for place, tier in enumerate(TIERS, start=1):
+        axes.plot([point[0] for point in found["points"]], [point[place] for point in found["points"]], label=tier)
+    axes.set_xlabel(f"seconds ({found['variant']})")
+    axes.set_ylabel("executions started")
+    axes.legend()
+
+
+def waits(results: Results, axes: Any) -> None:
+    """How long each of ten jobs waited that came while a flood was there."""
+    flood = results["fairness"]["flood"]
+    for row in flood["arrivals"]:
+        axes.plot(range(1, len(row["waits"]) + 1), row["waits"], "o-", label=f"{row['phase']}: {row['tier']}")
+    axes.axhline(flood["service_seconds"], color="black", linestyle=":", label="one service time")
+    axes.set_xlabel("job")
+    axes.set_ylabel("seconds from stored to started")
+    axes.legend(fontsize="small")
+
+
 PICTURES: dict[str, tuple[str, Callable[[Results, Any], None]]] = {
     "throughput": ("systems", throughput),
     "latency": ("latency", latency),
+    "fairness": ("fairness", fairness),
+    "waits": ("fairness", waits),
 }
 
 

@@ -62,6 +62,7 @@ class Settings:
     sweep_seconds: float = 5.0
     worker_concurrency: int = 8
     drain_seconds: float = 30.0
+    retention_days: int = 90
     failpoint: frozenset[failpoints.Armed] = frozenset()
 
 
@@ -135,6 +136,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         sweep_seconds=_number(values, "FACTORY_SWEEP_SECONDS", float, Settings.sweep_seconds),
         worker_concurrency=_number(values, "FACTORY_WORKER_CONCURRENCY", int, Settings.worker_concurrency),
         drain_seconds=_number(values, "FACTORY_DRAIN_SECONDS", float, Settings.drain_seconds),
+        retention_days=_number(values, "FACTORY_RETENTION_DAYS", int, Settings.retention_days, least=0),
         failpoint=_optional(values, "FACTORY_FAILPOINT", _failpoints, Settings.failpoint),
     )
     return _coherent(settings)
@@ -214,17 +216,21 @@ def _optional(values: Mapping[str, str], name: str, parse: Callable[[str, str], 
     return parse(name, value) if value else default
 
 
-def _number(values: Mapping[str, str], name: str, kind: type[Number], default: Number) -> Number:
+def _number(
+    values: Mapping[str, str], name: str, kind: type[Number], default: Number, *, least: Number | None = None
+) -> Number:
+    """A number above 0, or one that is at least ``least``."""
     text = values.get(name, "")
     if not text:
         return default
     noun = "a whole number" if kind is int else "a number"
+    remedy = f"give {noun} {'above 0' if least is None else f'of at least {least:g}'}, or unset it for {default:g}."
     try:
         value = kind(text)
     except ValueError:
-        raise SettingsError(f"{name}={text} is not {noun}: give {noun} above 0, or unset it for {default:g}.") from None
-    if not 0 < value < 1e12:
-        raise SettingsError(f"{name}={text} is out of range: give {noun} above 0, or unset it for {default:g}.")
+        raise SettingsError(f"{name}={text} is not {noun}: {remedy}") from None
+    if not (value > 0 if least is None else least <= value) or not value < 1e12:
+        raise SettingsError(f"{name}={text} is out of range: {remedy}")
     return value
 
 

@@ -16,6 +16,7 @@ from consumers.coordinator import (
     proof,
     reconciler,
     requeueing,
+    retention,
     settling,
     spending,
     sweeper,
@@ -112,7 +113,8 @@ def _loops(desk: Desk) -> list[Work]:
         ("unread", requeueing.UNREAD_SECONDS, requeueing.Unreadable().requeue),
     ]
     loops = [sweeper.every(desk, name, seconds, work) for name, seconds, work in regular]
-    return [*loops, sweeper.admit(desk), clock.run(desk), sweeper.prepare(desk), reconciler.run(desk), holds.hold(desk)]
+    loops += [sweeper.admit(desk), sweeper.prepare(desk), retention.run(desk)]
+    return [*loops, clock.run(desk), reconciler.run(desk), holds.hold(desk)]
 
 
 async def _tick(desk: Desk) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import datetime
+import functools
 from collections.abc import Iterable
+from typing import Any
 
 import pydantic
 import pydantic_core
@@ -18,6 +20,9 @@ from infra import documents
 
 _LARGE = 64 * 1024
 """Documents above this many bytes are parsed in a thread: the event loop must stay free for heartbeats."""
+
+_SPLIT = 4 * 1024 * 1024
+"""Documents of up to this many bytes stay split: each shard of a fan-out wants one record of the same document."""
 
 
 async def load(equipment: Equipment, model: type[Model], task: StageTask) -> Model:
@@ -77,11 +82,25 @@ def _joined(source: Joined, found: dict[str, bytes]) -> bytes:
 
 
 def _record(shard: messages.ShardInput, found: dict[str, bytes]) -> bytes:
-    document = pydantic_core.from_json(found[shard.ref.sha256])
+    document = found[shard.ref.sha256]
     try:
-        return pydantic_core.to_json(document["records"][shard.index])
+        if len(document) <= _SPLIT:
+            return _records(document)[shard.index]
+        return pydantic_core.to_json(_listed(document)[shard.index])
     except (KeyError, IndexError, TypeError) as error:
         raise InvalidInputError(f"document {shard.ref.uri} has no record {shard.index}") from error
+
+
+@functools.lru_cache(maxsize=4)
+def _records(document: bytes) -> tuple[bytes, ...]:
+    return tuple(map(pydantic_core.to_json, _listed(document)))
+
+
+def _listed(document: bytes) -> list[Any]:
+    records = pydantic_core.from_json(document)["records"]
+    if not isinstance(records, list):
+        raise TypeError("records are a list")
+    return records
 
 
 def _validate(model: type[Model], body: bytes) -> Model:

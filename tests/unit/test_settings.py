@@ -56,6 +56,8 @@ def test_the_management_address_may_be_missing(tmp_path: Path) -> None:
         ("FACTORY_BATCH_SIZE", "0", "FACTORY_BATCH_SIZE=0 is out of range"),
         ("FACTORY_DRAIN_SECONDS", "inf", "out of range"),
         ("FACTORY_DRAIN_SECONDS", "nan", "out of range"),
+        ("FACTORY_RETENTION_DAYS", "-1", "give a whole number of at least 0, or unset it for 90"),
+        ("FACTORY_RETENTION_DAYS", "0.5", "FACTORY_RETENTION_DAYS=0.5 is not a whole number"),
         ("FACTORY_LOG_FORMAT", "xml", "choose one of console, json"),
         ("FACTORY_S3_BUCKET", "My Bucket", "is no bucket name"),
         ("FACTORY_FETCH_ALLOW", "localhost", "'localhost' is not host:port"),
@@ -67,6 +69,11 @@ def test_a_wrong_value_is_named_with_its_remedy(tmp_path: Path, name: str, value
         settings.load(environment(tmp_path, **{name: value}))
     assert name in str(caught.value)
     assert words in str(caught.value)
+
+
+def test_what_is_old_may_be_kept_for_ever(tmp_path: Path) -> None:
+    assert settings.load(environment(tmp_path)).retention_days == 90
+    assert settings.load(environment(tmp_path, FACTORY_RETENTION_DAYS="0")).retention_days == 0
 
 
 def test_a_refused_url_does_not_show_its_password(tmp_path: Path) -> None:
