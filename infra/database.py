@@ -45,6 +45,11 @@ CONNECT_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 5.0
 
 
+BY_INDEX = dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), "off")
+"""Has Postgres look each row up by an index. Plans are made once for each session: one that was made while a table was
+empty would read it whole until statistics say how large it has become."""
+
+
 class DatabaseError(FactoryError):
     """The database cannot be used."""
 
@@ -68,9 +73,10 @@ async def _leave(connection: asyncpg.Connection) -> None:
 
 
 @contextlib.asynccontextmanager
-async def connect(url: str, *, application: str, size: int = 10) -> AsyncIterator[Pool]:
+async def connect(url: str, *, application: str, size: int = 10, by_index: bool = False) -> AsyncIterator[Pool]:
     """A pool of up to ``size`` connections. No statement runs longer than 30 s; no transaction idles longer than that.
 
+    With ``by_index`` statements are planned for a few rows of large tables, whatever the tables hold by now.
     Raises DatabaseError if the server cannot be reached.
     """
     settings = {
@@ -78,6 +84,7 @@ async def connect(url: str, *, application: str, size: int = 10) -> AsyncIterato
         "idle_in_transaction_session_timeout": f"{COMMAND_TIMEOUT:.0f}s",
         "lock_timeout": f"{COMMAND_TIMEOUT:.0f}s",
         "timezone": "UTC",
+        **(BY_INDEX if by_index else {}),
     }
     try:
         pool = await asyncpg.create_pool(

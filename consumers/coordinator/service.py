@@ -44,7 +44,7 @@ Start = Callable[[Work], None]
 async def run(settings: Settings, store: Store, stop: asyncio.Event, health: Health) -> None:
     """Coordinates until ``stop`` is set. What is not acknowledged by then comes again, here or elsewhere."""
     tools = Tools(evaluate=expressions.value, random=random.SystemRandom().random)
-    async with database.connect(settings.database_url, application="factory coordinator") as pool:
+    async with database.connect(settings.database_url, application="factory coordinator", by_index=True) as pool:
         state = State(pool, Library(), tools)
         await sessions.repeat(lambda: _session(settings, state, store, stop, health), health, stop)
 
