@@ -4,7 +4,7 @@ to where it breaks."""
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import throughput
+from benchmarks import drive, throughput
 from benchmarks.systems import System
 from benchmarks.throughput import Load, Run
 from infra.settings import Settings
@@ -35,7 +35,8 @@ async def curve(
 
 async def at_rate(system: System, stack: Settings, seconds: float, rate: float) -> dict[str, Any]:
     """Milliseconds at so many pipelines begun a second, and how many ended."""
-    load = Load(seconds=max(seconds, LEAST_SAMPLES / rate), rate=rate, warm=max(4, int(2 * rate)), latency=True)
+    enough = LEAST_SAMPLES / rate / (drive.STEPS - 1)
+    load = Load(seconds=max(seconds, enough), rate=rate, warm=max(4, int(2 * rate)), latency=True)
     found: Run = await throughput.run(system, stack, load)
     return {
         "begun_per_second": round(rate, 2),
