@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from uuid import uuid4
 
 import aiormq
@@ -69,6 +69,19 @@ class Outgoing:
         )
 
 
+class Rest(TypedDict, total=False):
+    """What a publish may say besides; the fields of Outgoing that have defaults."""
+
+    correlation_id: str | None
+    reply_to: str | None
+    user_id: str | None
+    traceparent: str | None
+    headers: Mapping[str, Any] | None
+    persistent: bool
+    mandatory: bool
+    expiration: float | None
+
+
 class Publisher:
     """A channel with publisher confirms; ``user`` is the broker user whose publishes they are.
 
@@ -88,8 +101,8 @@ class Publisher:
         self._timer: asyncio.TimerHandle | None = None
         channel.closing.add_done_callback(self._closed)
 
-    async def publish(self, exchange: str, routing_key: str, type_name: str, body: bytes, **rest: Any) -> None:
-        """Returns when the broker has taken responsibility for the message; ``rest`` are fields of Outgoing.
+    async def publish(self, exchange: str, routing_key: str, type_name: str, body: bytes, **rest: Unpack[Rest]) -> None:
+        """Returns when the broker has taken responsibility for the message.
 
         Raises UnroutableError if it is mandatory and no queue takes it, BrokerError if the broker refuses it or does
         not answer within 10 s: then nobody knows whether it was taken, and it is published again.

@@ -27,7 +27,12 @@ CRASH_STARTS = 5
 SNAPSHOT_SECONDS = 60.0
 HOUSE_SECONDS = 3600.0
 NOTE_SECONDS = 0.5
+"""Between two notes of what was confirmed: most tasks have begun by then, which proves it and needs no note. What a
+coordinator that dies has not noted is published again; the result of a copy does not count."""
+
 ADMISSION_PAUSE = 0.025
+"""After an admission. It delays nobody who submits now and then; under load many are admitted in one transaction."""
+
 HEARTBEAT_BACKLOG = 10
 
 MOST_REFUSED = 3
@@ -89,7 +94,6 @@ async def admit(desk: Desk) -> None:
                 await desk.admission.wait()
         desk.admission.clear()
         await attempt(desk, "admission", _admit_all)
-        # Under load many jobs arrive and end within this time, and are admitted.
         await asyncio.sleep(ADMISSION_PAUSE)
 
 

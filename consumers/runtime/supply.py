@@ -24,7 +24,7 @@ from infra.delivery import Delivery
 from infra.failpoints import Failpoint
 
 BUFFER_SECONDS = 0.2
-LARGEST_BUFFER = 80
+LARGEST_BUFFER = 32
 """Per tier. A heartbeat names every task that is held and is at most 32 KiB, about 350 tasks."""
 
 
