@@ -52,7 +52,7 @@ def main(
     names = _chosen(systems, tuple(SYSTEMS), "--systems")
     chosen = _chosen(parts or ("throughput" if systems else ""), PARTS, "--parts")
     versions = environment.prepare(_say) if any(SYSTEMS[name].peer for name in names) else {}
-    with tempfile.TemporaryDirectory() as folder, stack.temporary(Path(folder) / "servers") as servers:
+    with tempfile.TemporaryDirectory() as folder, stack.temporary(Path(folder) / "servers", quick=False) as servers:
         for part in chosen:
             _measure(part, servers, names, seconds_each, alternations, versions)
     report.write()

@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from contracts import messages
@@ -18,8 +18,11 @@ SQL = statements.load("executions")
 ShardCounts = dict[tuple[UUID, str], dict[StepStatus, int]]
 
 
-Versions = Mapping[str, str]
-"""The version of the row of each step of an execution; equal versions mean equal rows."""
+class Versions(NamedTuple):
+    """The versions of an execution's row and of those of its steps; equal versions mean equal rows."""
+
+    execution: str
+    steps: Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,8 +39,13 @@ class GuardError(Exception):
 
 async def lock(connection: database.Connection, ids: Iterable[UUID]) -> dict[UUID, Execution]:
     """The executions of these ids that exist, locked in the order of their ids until the transaction ends."""
+    return {execution_id: execution for execution_id, (execution, _) in (await lock_versions(connection, ids)).items()}
+
+
+async def lock_versions(connection: database.Connection, ids: Iterable[UUID]) -> dict[UUID, tuple[Execution, str]]:
+    """The same, each with the version of its row."""
     found = await connection.fetch(SQL["lock_executions"], sorted(ids))
-    return {row["id"]: rows.execution(row) for row in found}
+    return {row["id"]: (rows.execution(row), row["version"]) for row in found}
 
 
 async def load_steps(
@@ -51,7 +59,7 @@ async def load_steps(
     return [rows.step(row) for row in found]
 
 
-async def step_versions(connection: database.Connection, ids: Iterable[UUID]) -> dict[UUID, Versions]:
+async def step_versions(connection: database.Connection, ids: Iterable[UUID]) -> dict[UUID, dict[str, str]]:
     """The versions of all steps of the executions, as far as they have any."""
     found = await connection.fetch(SQL["step_versions"], list(ids))
     return {row["execution_id"]: dict(zip(row["steps"], row["versions"], strict=True)) for row in found}
@@ -128,6 +136,31 @@ async def update_steps(
     if len(found) != len(changes):
         raise GuardError(f"{len(changes) - len(found)} of {len(changes)} steps had changed meanwhile")
     return Written(found[0]["version"], found[0]["at"])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Remembered:
+    """What was decided about an execution that is only remembered: it counts if these are its versions."""
+
+    execution_id: UUID
+    versions: Versions
+    changes: Sequence[tuple[StepExecution, StepExecution]]
+
+
+async def settle_steps(connection: database.Connection, items: Sequence[Remembered]) -> dict[UUID, Written]:
+    """Writes what was decided about executions that are as they are remembered, and returns those alone.
+
+    One round trip, which is the whole transaction unless the caller holds one.
+    """
+    found = await connection.fetch(
+        SQL["settle_steps"],
+        [item.execution_id for item in items],
+        [item.versions.execution for item in items],
+        [" ".join(version for _, version in sorted(item.versions.steps.items())) for item in items],
+        [len(item.changes) for item in items],
+        [_change(old, new) for item in items for old, new in item.changes],
+    )
+    return {row["id"]: Written(row["version"], row["at"]) for row in found}
 
 
 def _change(old: StepExecution, new: StepExecution) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class Failpoint(enum.StrEnum):
     JOBS_DECODED = enum.auto()
     EVENTS_RECEIVED = enum.auto()
     EVENTS_DECODED = enum.auto()
+    SHORTCUT_COMMITTING = enum.auto()
+    SHORTCUT_COMMITTED = enum.auto()
     TRANSACTION_COMMITTING = enum.auto()
     TRANSACTION_COMMITTED = enum.auto()
     BATCH_COMMITTED = enum.auto()

@@ -34,6 +34,8 @@ TEMPLATES: dict[str, list[dict[str, Any]]] = {
             "deliver": ["json", "txt"],
         },
     ],
+    # Nothing but steps in a row, most of whose events take the coordinator's short way.
+    "row": [{"name": "one"}, {"name": "two", "depends_on": ["one"]}, {"name": "three", "depends_on": ["two"]}],
     "again": [{"name": "work", "parameters": {"fail": "'transient'", "fail_below_attempt": "2"}, "retry": SOON}],
     "doomed": [{"name": "work", "parameters": {"fail": "'permanent'"}}],
     "slow": [{"name": "work", "stage": "slow_effect", "parameters": {"seconds": "0.25"}}],
@@ -41,6 +43,7 @@ TEMPLATES: dict[str, list[dict[str, Any]]] = {
 }
 ENDS = {
     "wide": {"completed"},
+    "row": {"completed"},
     "again": {"completed"},
     "doomed": {"failed"},
     "slow": {"completed"},
@@ -112,7 +115,7 @@ class Load:
 
     async def _jobs(self) -> None:
         jobs = [("wide", Tier.ENTERPRISE), ("wide", Tier.BASIC), ("again", Tier.PREMIUM), ("doomed", Tier.STANDARD)]
-        jobs += [("slow", tier) for tier in Tier] * 2 + [("endless", Tier.ENTERPRISE)]
+        jobs += [("slow", tier) for tier in Tier] * 2 + [("row", Tier.STANDARD), ("endless", Tier.ENTERPRISE)]
         await asyncio.gather(*(self._submit(template, tier) for template, tier in jobs))
 
     async def _poison(self) -> None:

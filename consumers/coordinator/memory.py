@@ -1,4 +1,4 @@
-"""The steps of running executions as this coordinator last saw them, so that most need not be read again.
+"""Running executions as this coordinator last saw them, so that most need not be read again.
 
 Nothing here is believed: under the execution's lock the database is asked for the version of each row, which Postgres
 changes with every write of anybody, and what differs in one row is read anew as a whole.
@@ -23,10 +23,10 @@ Rows = Mapping[Place, StepExecution]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Known:
-    """The steps of an execution, without shards, and the version of each row."""
+    """An execution with its steps, without shards, and the version of each row."""
 
     versions: Versions
-    rows: Rows
+    snapshot: Snapshot
 
 
 class Memory:
@@ -35,35 +35,53 @@ class Memory:
     def __init__(self) -> None:
         self._known: OrderedDict[UUID, Known] = OrderedDict()
 
+    def known(self, execution_id: UUID) -> Known | None:
+        """What is remembered of an execution, to be compared with the database."""
+        return self._known.get(execution_id)
+
+    def forget(self, execution_id: UUID) -> None:
+        """Has the execution read anew."""
+        self._known.pop(execution_id, None)
+
     async def recall(
         self, connection: database.Connection, ids: Iterable[UUID]
-    ) -> tuple[dict[UUID, Rows], dict[UUID, Versions]]:
+    ) -> tuple[dict[UUID, Rows], dict[UUID, dict[str, str]]]:
         """The steps of those executions whose rows are as remembered, and the versions of all; locks are held."""
         versions = await executions.step_versions(connection, ids)
         found: dict[UUID, Rows] = {}
         for execution_id, current in versions.items():
             known = self._known.get(execution_id)
-            if known is not None and known.versions == current:
-                found[execution_id] = known.rows
+            if known is not None and known.versions.steps == current:
+                found[execution_id] = known.snapshot.rows
         return found, versions
 
-    def keep(self, before: Versions, snapshot: Snapshot, changed: frozenset[str], written: Written | None) -> None:
+    def keep(self, read: Versions, before: Snapshot, after: Snapshot, written: Written | None) -> None:
         """Remembers an execution as it is about to be committed; if that fails, the versions will not be those.
 
-        ``before`` are the versions that were read, none for rows that are new; ``changed`` names the steps written.
+        ``read`` are the versions that were read, of no step for steps that are new.
         """
-        if snapshot.execution.status in EXECUTION_OVER or (changed and written is None):
-            self._known.pop(snapshot.id, None)
+        changed = _changed_steps(before, after)
+        moved = after.execution is not before.execution
+        if after.execution.status in EXECUTION_OVER or ((changed or moved) and written is None):
+            self.forget(after.id)
             return
-        rows = {place: row for place, row in snapshot.rows.items() if not place[1]}
-        versions = before or (dict.fromkeys((step for step, _ in rows), written.version) if written else {})
+        rows = {place: row for place, row in after.rows.items() if not place[1]}
+        steps = read.steps or (dict.fromkeys((step for step, _ in rows), written.version) if written else {})
+        version = read.execution
         if written is not None:
-            versions = {**versions, **dict.fromkeys(changed, written.version)}
+            steps = {**steps, **dict.fromkeys(changed, written.version)}
+            version = written.version if moved else version
             rows |= {(step, 0): _stored(rows[step, 0], written) for step in changed}
-        self._known[snapshot.id] = Known(versions, rows)
-        self._known.move_to_end(snapshot.id)
+        self._known[after.id] = Known(Versions(version, steps), Snapshot(after.execution, after.template, rows))
+        self._known.move_to_end(after.id)
         if len(self._known) > CAPACITY:
             self._known.popitem(last=False)
+
+
+def _changed_steps(old: Snapshot, new: Snapshot) -> frozenset[str]:
+    if old.rows is new.rows:
+        return frozenset()
+    return frozenset(step for (step, shard), row in new.rows.items() if not shard and row is not old.rows[step, 0])
 
 
 def _stored(row: StepExecution, written: Written) -> StepExecution:

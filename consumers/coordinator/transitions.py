@@ -91,14 +91,8 @@ async def apply(connection: database.Connection, state: State, told: Sequence[fa
     decided = [(before[i], after[i], effects[i]) for i in sorted(before)]
     written = await writing.write(connection, decided, state.tools, outcome)
     for old, new, _ in decided:
-        state.memory.keep(loaded.versions.get(new.id, {}), new, _changed_steps(old, new), written)
+        state.memory.keep(loaded.versions[new.id], old, new, written)
     return outcome
-
-
-def _changed_steps(old: Snapshot, new: Snapshot) -> frozenset[str]:
-    if old.rows is new.rows:
-        return frozenset()
-    return frozenset(step for (step, shard), row in new.rows.items() if not shard and row is not old.rows[step, 0])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -112,8 +106,10 @@ class Loaded:
 async def load(connection: database.Connection, state: State, told: Sequence[facts.Fact]) -> Loaded:
     """The executions that the facts are about, locked, with their steps and the shards that are touched."""
     ids = {facts.execution_id(fact) for fact in told}
-    found = await executions.lock(connection, ids)
-    own_rows, versions = await _rows(connection, state, found, told)
+    locked = await executions.lock_versions(connection, ids)
+    found = {execution_id: execution for execution_id, (execution, _) in locked.items()}
+    own_rows, steps = await _rows(connection, state, found, told)
+    versions = {i: Versions(version, steps.get(i, {})) for i, (_, version) in locked.items()}
     rows = [row for execution_rows in own_rows.values() for row in execution_rows.values()]
     counts = await _counts(connection, rows, {facts.execution_id(fact) for fact in told if opens_shards(fact)})
     own_counts: dict[UUID, dict[str, dict[StepStatus, int]]] = {execution_id: {} for execution_id in found}
@@ -128,7 +124,7 @@ async def load(connection: database.Connection, state: State, told: Sequence[fac
 
 async def _rows(
     connection: database.Connection, state: State, found: Mapping[UUID, Execution], told: Sequence[facts.Fact]
-) -> tuple[dict[UUID, dict[Place, StepExecution]], dict[UUID, Versions]]:
+) -> tuple[dict[UUID, dict[Place, StepExecution]], dict[UUID, dict[str, str]]]:
     """The steps of each execution and the shards that are touched, from memory where the database says the same."""
     known, versions = await state.memory.recall(connection, found)
     rows = {execution_id: dict(known.get(execution_id, {})) for execution_id in found}

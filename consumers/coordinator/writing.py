@@ -41,14 +41,9 @@ async def write(
 
     Returns what the database says of the steps that it wrote, None if no step has changed.
     """
-    changes = [
-        (old, new)
-        for before, after, _ in decided
-        for place, new in after.rows.items()
-        if (old := before.rows[place]) is not new
-    ]
-    written = await executions.update_steps(connection, changes)
-    await timers.set_retries(connection, [(new.key, new.wait) for old, new in changes if _begins_to_wait(old, new)])
+    changed = [pair for before, after, _ in decided for pair in changes(before, after)]
+    written = await executions.update_steps(connection, changed)
+    await timers.set_retries(connection, [(new.key, new.wait) for old, new in changed if _begins_to_wait(old, new)])
     moved = [(b.execution, a.execution) for b, a, _ in decided if b.execution is not a.execution]
     await executions.update_executions(connection, moved)
     if reopened := [new.id for old, new in moved if new.epoch > old.epoch]:
@@ -56,18 +51,26 @@ async def write(
     for before, after, effects in decided:
         await _shards(connection, after, effects, tools, outcome)
         outcome.tasks += live_offers(after, effects)
-        _note(before, after, effects, outcome)
+        note(before, after, effects, outcome)
     await _time(connection, decided)
     await _record(connection, decided)
     outcome.owed += await outbox.insert(connection, [o for _, after, effects in decided for o in owed(after, effects)])
     return written
 
 
+def changes(before: Snapshot, after: Snapshot) -> list[tuple[StepExecution, StepExecution]]:
+    """The rows that differ, as they were and as they are to be."""
+    if before.rows is after.rows:
+        return []
+    return [(old, new) for place, new in after.rows.items() if (old := before.rows[place]) is not new]
+
+
 def _begins_to_wait(old: StepExecution, new: StepExecution) -> bool:
     return new.status is StepStatus.WAITING and (old.status, old.attempt) != (new.status, new.attempt)
 
 
-def _note(before: Snapshot, after: Snapshot, effects: Iterable[Effect], outcome: Outcome) -> None:
+def note(before: Snapshot, after: Snapshot, effects: Iterable[Effect], outcome: Outcome) -> None:
+    """Notes in the outcome what a change came to, other than tasks and messages."""
     changed = False
     for effect in effects:
         match effect:

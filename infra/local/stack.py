@@ -10,14 +10,19 @@ from infra.local import postgres, processes, rabbitmq, s3, servers
 MINIO = Path("bin") / "minio"
 
 
-def servers_for(around: settings.Surroundings, *, bound: bool = False) -> list[servers.Server]:
+def servers_for(around: settings.Surroundings, *, bound: bool = False, quick: bool = True) -> list[servers.Server]:
     """The servers that the environment does not name, not yet started; MinIO instead of rclone where it was built."""
     home, logs = around.home, around.home / "log"
     path = f"{around.environ.get('PATH', '')}:{servers.PROGRAMS}".lstrip(":")
     binary = home / MINIO if (home / MINIO).exists() else None
     every: list[servers.Server] = [
         rabbitmq.RabbitMQ(
-            home / "rabbitmq", logs / "rabbitmq.log", path=path, bound=bound, program=around.rabbitmq_server
+            home / "rabbitmq",
+            logs / "rabbitmq.log",
+            path=path,
+            bound=bound,
+            program=around.rabbitmq_server,
+            quick=quick,
         ),
         postgres.Postgres(home / "postgres", logs / "postgres.log", bound=bound),
         s3.S3(home / "s3", logs / "s3.log", minio_binary=binary, bound=bound),
@@ -43,13 +48,14 @@ def settle(launched: servers.Part) -> None:
 
 
 @contextmanager
-def temporary(home: Path, extra: Mapping[str, str] | None = None) -> Iterator[settings.Settings]:
+def temporary(home: Path, extra: Mapping[str, str] | None = None, *, quick: bool = True) -> Iterator[settings.Settings]:
     """A stack of its own for tests: all servers in ``home``, ended at the end and also when this process is killed.
 
-    ``extra`` adds FACTORY_* variables. Must be entered from a thread that outlives it.
+    ``extra`` adds FACTORY_* variables. Without ``quick`` the broker is set up to run for long. Must be entered from a
+    thread that outlives it.
     """
     around = settings.alone(home)
-    started = servers_for(around, bound=True)
+    started = servers_for(around, bound=True, quick=quick)
     try:
         for server in started:
             server.launch()

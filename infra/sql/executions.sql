@@ -9,7 +9,7 @@ SELECT id, client_id, submit_key, template, template_version, parameters, tier, 
             SELECT m.reserved + m.spent FROM shared.budget_months m
             WHERE m.client_id = c.id AND m.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date), 0)
         FROM clients c WHERE c.id = executions.client_id AND c.monthly_budget IS NOT NULL) AS month_left,
-       extract(epoch FROM now() - created_at)::double precision AS seconds
+       extract(epoch FROM now() - created_at)::double precision AS seconds, xmin::text AS version
 FROM executions
 WHERE id = ANY($1::uuid[])
 ORDER BY id
@@ -105,34 +105,11 @@ WHERE s.execution_id = named.execution_id AND s.step = named.step AND s.shard > 
 
 -- name: update_steps
 -- Writes changed steps; the guard lets no write pass that was decided on another state than the stored one.
-UPDATE step_executions s
-SET epoch = new.epoch, attempt = new.attempt, degraded = new.degraded, remade = new.remade, status = new.status,
-    stage = new.stage, retries = new.retries, fallback = new.fallback,
-    worker = new.worker, starts = new.starts, shards = new.shards,
-    inputs = new.inputs, manifest = new.manifest, output = new.output, files = new.files, summary = new.summary,
-    metrics = new.metrics, error_class = new.error_class, error = new.error, error_details = new.error_details,
-    fraction = new.fraction, note = new.note,
-    dispatched_at = CASE WHEN new.offered THEN now() WHEN new.status <> 'pending' THEN s.dispatched_at END,
-    -- A worker that has the task proves that it was published, whether or not the confirmation was noted.
-    published_at = CASE WHEN new.offered OR new.status = 'pending' THEN NULL
-                        WHEN new.status = 'running' AND new.worker IS NOT NULL THEN coalesce(s.published_at, now())
-                        ELSE s.published_at END,
-    -- After a redelivery the time-out begins anew, with the start of the worker that has the task now.
-    started_at = CASE WHEN new.offered OR new.status = 'pending' THEN NULL
-                      WHEN cardinality(new.starts) > cardinality(s.starts) THEN now()
-                      WHEN new.status IN ('running', 'completed', 'failed') THEN coalesce(s.started_at, now())
-                      ELSE s.started_at END,
-    finished_at = CASE WHEN new.status IN ('completed', 'failed', 'skipped', 'cancelled')
-                       THEN coalesce(s.finished_at, now()) END
-FROM json_to_recordset($1::json)
-    AS new (execution_id uuid, step text, shard integer, old_epoch integer, old_attempt integer, old_status text,
-            attempt integer, status text, stage text, retries integer, fallback smallint, worker text, starts text[],
-            shards integer, inputs jsonb, manifest jsonb, output jsonb, files jsonb, summary jsonb, metrics jsonb,
-            error_class text, error text, error_details jsonb, fraction real, note text, offered boolean, epoch integer,
-            degraded boolean, remade smallint)
-WHERE s.execution_id = new.execution_id AND s.step = new.step AND s.shard = new.shard
-    AND s.epoch = new.old_epoch AND s.attempt = new.old_attempt AND s.status = new.old_status
-RETURNING s.xmin::text AS version, now() AS at
+SELECT version, now() AS at FROM write_steps($1::json, NULL) AS version
+
+-- name: settle_steps
+-- Writes the changed steps of those executions that are as they are remembered, and says which they are.
+SELECT id, version, at FROM settle_steps($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::json)
 
 -- name: update_executions
 -- Writes changed executions, guarded by the status and epoch on which the change was decided. Its times are

@@ -1,19 +1,21 @@
 """What a coordinator remembers of executions is never believed against the database."""
 
+import asyncio
 import uuid
 from typing import Any
 
 import pytest
 
-from consumers.coordinator import transitions
+from consumers.coordinator import shortcut, transitions
 from consumers.coordinator.engine import facts
+from consumers.coordinator.outcome import Outcome
 from consumers.coordinator.transitions import Connection, State
 from contracts import messages
 from contracts.errors import ErrorClass
 from contracts.executions import StepExecution
 from contracts.messages import TaskKey
 from contracts.states import StepStatus
-from tests.factories import Factory
+from tests.factories import Factory, eventually
 from tests.integration.rows import document, state, submit
 
 
@@ -100,3 +102,92 @@ async def test_what_was_rolled_back_is_not_remembered(tables: Factory) -> None:
         "a": StepStatus.DISPATCHED,
         "b": StepStatus.PENDING,
     }
+
+
+def failed(execution_id: uuid.UUID, step: str) -> messages.StageFailed:
+    key = TaskKey(execution_id, 1, step, 0, 1)
+    return messages.StageFailed(
+        **key._asdict(), worker="w", error_class=ErrorClass.TRANSIENT, explanation="away", details={}
+    )
+
+
+async def test_an_event_that_writes_only_steps_goes_the_short_way(tables: Factory) -> None:
+    execution_id, held = await started(tables)
+    outcome, settled = await shortcut.settle(held, [completed(execution_id, "a")])
+    assert settled == {execution_id}
+    assert [offer.task.step for offer in outcome.tasks] == ["b"]
+    assert await statuses(tables, execution_id) == {"a": "completed", "b": "dispatched"}
+    assert await loaded(held, execution_id) == await loaded(state(tables), execution_id)
+
+
+async def test_an_event_told_twice_counts_once_on_the_short_way(tables: Factory) -> None:
+    execution_id, held = await started(tables)
+    await shortcut.settle(held, [completed(execution_id, "a")])
+    accepted = messages.StageAccepted(
+        **TaskKey(execution_id, 1, "a", 0, 1)._asdict(), worker="w", redelivered=True, estimate=1.0
+    )
+    before = await tables.fetch("SELECT * FROM step_executions ORDER BY step")
+    outcome = await transitions.advance(held, [completed(execution_id, "a"), accepted])
+    assert (outcome.tasks, outcome.ignored.total()) == ([], 2)
+    assert await tables.fetch("SELECT * FROM step_executions ORDER BY step") == before
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "UPDATE executions SET status = 'paused', pause_reason = 'operator'",
+        "UPDATE step_executions SET note = 'by hand' WHERE step = 'b'",
+        "UPDATE step_executions SET attempt = 2 WHERE step = 'a'",
+        "UPDATE clients SET monthly_budget = 1",
+        "DELETE FROM step_executions WHERE step = 'b'",
+        "INSERT INTO step_executions (execution_id, step, shard, epoch, attempt, status, stage)"
+        " SELECT id, 'c', 0, 1, 1, 'pending', 'work' FROM executions",
+    ],
+)
+async def test_nothing_goes_the_short_way_that_is_not_as_remembered(tables: Factory, written: str) -> None:
+    execution_id, held = await started(tables)
+    await tables.fetch(written)
+    before = await tables.fetch("SELECT * FROM step_executions ORDER BY step")
+    outcome, settled = await shortcut.settle(held, [completed(execution_id, "a")])
+    assert (outcome.tasks, settled) == ([], set())
+    assert await tables.fetch("SELECT * FROM step_executions ORDER BY step") == before
+
+
+async def test_what_goes_the_short_way_leaves_behind_only_what_has_changed(tables: Factory) -> None:
+    first, second = await submit(tables, 2)
+    held = state(tables)
+    await transitions.advance(held, [facts.Started(first), facts.Started(second)])
+    await tables.fetch("UPDATE step_executions SET note = 'by hand' WHERE execution_id = $1", second)
+    outcome, settled = await shortcut.settle(held, [completed(first, "a"), completed(second, "a")])
+    assert settled == {first}
+    assert [offer.task.execution_id for offer in outcome.tasks] == [first]
+    assert (await statuses(tables, second))["a"] == "dispatched"
+
+
+async def test_what_writes_more_than_steps_takes_the_long_way(tables: Factory) -> None:
+    execution_id, held = await started(tables)
+    _, settled = await shortcut.settle(held, [failed(execution_id, "a")])
+    assert not settled, "its retry needs a timer"
+    await transitions.advance(held, [completed(execution_id, "a")])
+    _, settled = await shortcut.settle(held, [completed(execution_id, "b")])
+    assert not settled, "it ends the execution"
+    _, settled = await shortcut.settle(state(tables), [completed(execution_id, "b")])
+    assert not settled, "another coordinator remembers nothing"
+
+
+async def test_the_short_way_waits_for_who_is_deciding(tables: Factory) -> None:
+    execution_id, held = await started(tables)
+
+    async def cancelled(connection: Connection) -> asyncio.Task[tuple[Outcome, set[uuid.UUID]]]:
+        await transitions.apply(connection, state(tables), [facts.Cancelled(execution_id, "somebody")])
+        waiting = asyncio.create_task(shortcut.settle(held, [completed(execution_id, "a")]))
+
+        async def waits() -> bool:
+            return bool(await tables.fetch("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+
+        await eventually(waits, "the statement waits for the lock")
+        return waiting
+
+    waiting = await transitions.transact(held, cancelled)
+    assert await waiting == (Outcome(), set())
+    assert (await statuses(tables, execution_id))["a"] == "cancelled"

@@ -224,6 +224,39 @@ async def test_a_batch_of_events(watch: plans.Watch) -> None:
     check(watch, "timers.set_retries", "dead_letters.insert_step", "leases.claim_held", "leases.release_unheld")
 
 
+READ = """
+SELECT relname, seq_tup_read, idx_tup_fetch FROM pg_stat_xact_user_tables
+WHERE relname IN ('executions', 'step_executions')
+"""
+
+
+@pytest.mark.parametrize("mode", plans.MODES)
+async def test_a_batch_that_goes_the_short_way(watch: plans.Watch, mode: str) -> None:
+    """Its statement is a function, into which no plan looks; the database counts what it reads."""
+    ref = refs.DataRef(uri="s3://documents/d", sha256="0" * 64, size=5000)
+    async with undone(watch) as connection:
+        running = [
+            row["execution_id"]
+            for row in await connection.fetch(
+                "SELECT execution_id FROM step_executions WHERE status = 'running' LIMIT 90"
+            )
+        ]
+        found = await executions.lock_versions(connection, running)
+        steps = await executions.step_versions(connection, running)
+        rows = {r.execution_id: r for r in await executions.load_steps(connection, running, []) if r.step == "a"}
+        decided = [
+            executions.Remembered(i, executions.Versions(version, steps[i]), [(rows[i], rows[i]._replace(output=ref))])
+            for i, (_, version) in found.items()
+        ]
+        await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+        before = {row["relname"]: row for row in await connection.fetch(READ)}
+        assert len(await executions.settle_steps(connection, decided)) == len(running)
+        after = {row["relname"]: row for row in await connection.fetch(READ)}
+    for table, row in after.items():
+        assert row["seq_tup_read"] == before[table]["seq_tup_read"], f"{table} is read from end to end"
+        assert row["idx_tup_fetch"] - before[table]["idx_tup_fetch"] <= MOST_ROWS
+
+
 def _beat(held: Sequence[TaskKey]) -> messages.WorkerHeartbeat:
     return messages.WorkerHeartbeat(
         worker="worker-2",
