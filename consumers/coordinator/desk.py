@@ -114,7 +114,7 @@ class Desk:
     health: Health
     offering: set[TaskKey] = dataclasses.field(default_factory=set)
     refused: int = 0
-    confirmed: dict[TaskKey, None] = dataclasses.field(default_factory=dict)
+    confirmed: dict[TaskKey, float] = dataclasses.field(default_factory=dict)
     admission: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     pauses: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     retries: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
@@ -147,7 +147,7 @@ class Desk:
             confirmed = await publishing.publish_tasks(self.publisher, tasks, traces, self.doubt)
         finally:
             self.offering -= keys
-        self.confirmed |= dict.fromkeys(confirmed)
+        self.confirmed |= dict.fromkeys(confirmed, time.monotonic())
         return len(confirmed)
 
     def note(self, outcome: Outcome) -> None:

@@ -4,6 +4,7 @@ Any number of coordinators may sweep: what two of them find at once is decided u
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
@@ -27,8 +28,12 @@ CRASH_STARTS = 5
 SNAPSHOT_SECONDS = 60.0
 HOUSE_SECONDS = 3600.0
 NOTE_SECONDS = 0.5
-"""Between two notes of what was confirmed: most tasks have begun by then, which proves it and needs no note. What a
-coordinator that dies has not noted is published again; the result of a copy does not count."""
+"""Between two notes of what was confirmed."""
+
+NOTE_AGE = 1.0
+"""Seconds for which a task is confirmed before that is noted: most have begun by then, which proves it and needs no
+note. What a coordinator that dies has not noted is published again if it still waits; the result of a copy does not
+count."""
 
 ADMISSION_PAUSE = 0.025
 """After an admission. It delays nobody who submits now and then; under load many are admitted in one transaction."""
@@ -120,7 +125,7 @@ async def prepare(desk: Desk) -> None:
 async def sweep_owed(desk: Desk) -> None:
     """Publishes again what stayed unconfirmed, and gathers inputs that stayed ungathered."""
     # After an outage of the database much is confirmed that could not be written down; it is not owed.
-    await note_published(desk)
+    await note_published(desk, 0.0)
     async with desk.state.pool.acquire() as connection:
         owed_tasks = await leases.unpublished(connection, desk.patience.owed, LIMIT)
         if desk.prepare.empty():
@@ -150,10 +155,11 @@ async def _offer_again(desk: Desk, keys: Sequence[TaskKey]) -> None:
         raise BrokerError(f"the broker has confirmed none of {len(tasks)} tasks, {desk.refused} times in a row")
 
 
-async def note_published(desk: Desk) -> None:
-    """Writes down which tasks the broker has confirmed."""
-    if desk.confirmed:
-        keys, desk.confirmed = desk.confirmed, {}
+async def note_published(desk: Desk, age: float = NOTE_AGE) -> None:
+    """Writes down which tasks the broker confirmed so many seconds ago and earlier, if they have not begun."""
+    now = time.monotonic()
+    if keys := {key: at for key, at in desk.confirmed.items() if now - at >= age}:
+        desk.confirmed = {key: at for key, at in desk.confirmed.items() if key not in keys}
         try:
             async with desk.state.pool.acquire() as connection:
                 failpoints.reach(Failpoint.CONFIRMS_NOTING)
