@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import comparison, environment, fairness, feeds, growth, idle, report, results, use
+from benchmarks import comparison, environment, fairness, feeds, growth, idle, profile, report, results, use
 from benchmarks.systems import SYSTEMS
 from infra.local import stack
 from infra.settings import Settings
@@ -23,6 +23,7 @@ OWN: dict[str, Measure] = {
     "idle": idle.measure,
     "use": use.measure,
     "feeds": feeds.measure,
+    "profile": profile.measure,
 }
 """What is measured of the factory alone."""
 
