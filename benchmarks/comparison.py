@@ -1,6 +1,7 @@
 """The systems side by side: throughput in turns, and latency at the same parts of what each can do."""
 
 import asyncio
+import datetime
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,7 +31,8 @@ def speed(servers: Settings, names: Sequence[str], seconds: float, alternations:
                 continue
             runs[name].append(run)
             say(f"{turn + 1}/{alternations} {name}: {run.steps_per_second:.0f} steps/s")
-    told = {name: _figures(name, found) for name, found in runs.items() if name not in left_out}
+    when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    told = {name: {**_figures(name, found), "measured": when} for name, found in runs.items() if name not in left_out}
     return {**told, **{name: {"left_out": reason} for name, reason in left_out.items()}}
 
 

@@ -211,7 +211,7 @@ def pause(starts: Times, tier: Tier | None) -> float:
 def _slots(window: Window) -> Figures:
     """How many ran at once: as looks during the run saw it, which is what was granted, and as the rows' times have it.
 
-    The latter is more where a row's start is the time at which its transaction began, before it waited for its turn.
+    The latter tells a start by the statement that wrote it, and an end likewise.
     """
     moments: list[tuple[datetime, int]] = []
     for row in window.times:

@@ -39,10 +39,13 @@ def _ordered(found: results.Results) -> list[dict[str, Any]]:
 
 
 def _ratios(found: results.Results) -> dict[str, float]:
-    """The factory's median throughput over that of each other system."""
-    medians = {row["name"]: row["median"] for row in _ordered(found)}
-    own = medians.get("factory")
-    return {name: round(own / median, 2) for name, median in medians.items() if own and name != "factory"}
+    """The factory's median throughput over that of each other system that was measured in the same run."""
+    rows = _ordered(found)
+    own = next((row for row in rows if row["name"] == "factory"), None)
+    if own is None:
+        return {}
+    others = [row for row in rows if row is not own and row.get("measured") == own.get("measured")]
+    return {row["name"]: round(own["median"] / row["median"], 2) for row in others}
 
 
 if __name__ == "__main__":

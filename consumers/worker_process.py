@@ -5,16 +5,23 @@ from collections.abc import Iterable
 
 from consumers import handlers
 from consumers.runtime import equipment, worker
+from contracts.stages import MOST_AT_ONCE
 from infra import failpoints, health
-from infra.settings import Settings
+from infra.settings import Settings, SettingsError
 
 
 async def run(
     settings: Settings, port: int | None, stop: asyncio.Event, stages: Iterable[str], concurrency: int | None
 ) -> None:
     """Does the tasks of these stages, of all if none is named, until ``stop`` is set."""
+    slots = settings.worker_concurrency if concurrency is None else concurrency
+    if not 1 <= slots <= MOST_AT_ONCE:
+        name = "FACTORY_WORKER_CONCURRENCY" if concurrency is None else "--concurrency"
+        raise SettingsError(
+            f"{name}={slots} is out of range: give 1 to {MOST_AT_ONCE}, and start more workers for more."
+        )
     failpoints.arm(settings.failpoint)
     state = health.Health("worker", {"session": "starting"})
     chosen = handlers.choose(stages)
     async with health.serve(state, port), equipment.equip(settings) as equipped:
-        await worker.run(settings, equipped, chosen, concurrency or settings.worker_concurrency, stop, state)
+        await worker.run(settings, equipped, chosen, slots, stop, state)

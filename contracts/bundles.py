@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from contracts.messages import Message, StageCompleted, StageFailed
 
@@ -26,14 +27,28 @@ def bundle(completed: Sequence[bytes], failed: Sequence[bytes]) -> bytes:
 
 
 def unbundle(body: bytes) -> list[tuple[str, bytes]]:
-    """The events in a TasksEnded that cannot be decoded as a whole, as type and body; none if it holds no lists."""
+    """The events in a TasksEnded that cannot be decoded as a whole, as type and body.
+
+    None if that is not because of an event: one of another version, or with more in it, is not understood as a whole.
+    """
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         return []
+    if not isinstance(document, dict) or document.get("version", 1) != 1 or document.keys() - TasksEnded.model_fields:
+        return []
     found: list[tuple[str, bytes]] = []
     for name, model in (("completed", StageCompleted), ("failed", StageFailed)):
-        events = document.get(name) if isinstance(document, dict) else None
-        if isinstance(events, list):
-            found += [(model.__name__, json.dumps(event).encode()) for event in events]
+        events = document.get(name, [])
+        if not isinstance(events, list):
+            return []
+        found += [(model.__name__, _encoded(event)) for event in events]
     return found
+
+
+def _encoded(event: Any) -> bytes:
+    """Text in any language as it was, so that the event does not grow over the limit."""
+    try:
+        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return json.dumps(event, separators=(",", ":")).encode()

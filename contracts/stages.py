@@ -14,8 +14,13 @@ R = TypeVar("R")
 
 DEFAULT_RETRY = templates.Retry()
 
+MOST_AT_ONCE = 200
+"""Tasks that one worker does at the same time at most: its heartbeat names all that it holds."""
+
 SHORT_SECONDS = 60.0
-"""Workers buffer tasks of stages whose time-out is at most this; of slower ones they fetch only what they can start."""
+TYPICALLY_SHORT_SECONDS = 1.0
+"""Workers buffer tasks of stages whose time-out and typical time are at most these; of slower ones they fetch only what
+they can start."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -75,8 +75,9 @@ class Ledger:
 
     async def settle(self, tag: int, sending: Awaitable[None]) -> None:
         """Settles a delivery at once, in another way than by an acknowledgement."""
-        self._tags[tag] = _Tag.SENT
+        # It stays open until its frame is queued, or an acknowledgement of a row could overtake it.
         await _settled(sending)
+        self._tags[tag] = _Tag.SENT
 
     async def flush(self) -> None:
         """Returns when every acknowledgement that waited has left. Raises BrokerError if the channel is gone."""
@@ -150,7 +151,10 @@ class Delivery:
         return trace if isinstance(trace, str) else None
 
     async def ack(self) -> None:
-        """Done: the broker forgets the message. Raises BrokerError if the channel is gone: it is delivered again."""
+        """Done: the broker forgets the message within milliseconds, or delivers it again where the channel is lost.
+
+        Raises BrokerError if the channel is gone already.
+        """
         self.ledger.ack(self.tag)
 
     async def reject(self) -> None:

@@ -163,9 +163,13 @@ async def settle_steps(connection: database.Connection, items: Sequence[Remember
     return {row["id"]: Written(row["version"], row["at"]) for row in found}
 
 
+def is_offered(old: StepExecution, new: StepExecution) -> bool:
+    """Whether the change of a row offers its task anew."""
+    return new.status is StepStatus.DISPATCHED and (old.status, old.attempt) != (new.status, new.attempt)
+
+
 def _change(old: StepExecution, new: StepExecution) -> dict[str, Any]:
     """A row as one document, which is written much faster than an array for each column."""
-    offered = new.status is StepStatus.DISPATCHED and (old.status, old.attempt) != (new.status, new.attempt)
     told = {
         "execution_id": old.execution_id,
         "step": old.step,
@@ -179,7 +183,7 @@ def _change(old: StepExecution, new: StepExecution) -> dict[str, Any]:
         "retries": new.retries,
         "fallback": new.fallback,
         "starts": new.starts,
-        "offered": offered,
+        "offered": is_offered(old, new),
         "epoch": new.epoch,
         "degraded": new.degraded,
         "remade": new.remade,

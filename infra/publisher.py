@@ -114,7 +114,10 @@ class Publisher:
             raise _refusal(message, error) from error
 
     async def publish_all(self, messages: Sequence[Outgoing]) -> list[BrokerError | UnroutableError | None]:
-        """Publishes all at once; for each, in their order, None if it was confirmed, else what ``publish`` raises."""
+        """Publishes all at once; for each, in their order, None if it was confirmed, else what ``publish`` raises.
+
+        What AMQP cannot say, such as a routing key of more than 255 bytes, counts as unroutable.
+        """
         confirms = [self._send(message) for message in messages]
         await asyncio.gather(*confirms, return_exceptions=True)
         refusals: list[BrokerError | UnroutableError | None] = []
@@ -176,7 +179,10 @@ class Publisher:
         """Has one timer run for the oldest batch."""
         loop = asyncio.get_running_loop()
         late = self._unconfirmed
-        while late and (late[0][0] <= loop.time() or (late[0][1] and all(map(_over, late[0][1])))):
+        # The last batch is still being filled while anything waits to be sent.
+        while len(late) > bool(self._next) and (
+            late[0][0] <= loop.time() or (late[0][1] and all(map(_over, late[0][1])))
+        ):
             _fail(late.popleft()[1], TimeoutError("the broker did not answer in time"))
         if self._timer is not None:
             self._timer.cancel()
@@ -218,4 +224,4 @@ def _refusal(message: Outgoing, error: BaseException) -> BrokerError | Unroutabl
         return UnroutableError(f"no queue takes '{message.routing_key}' of exchange '{message.exchange or 'default'}'")
     if isinstance(error, FAULTS):
         return BrokerError(f"publish to '{message.exchange or message.routing_key}' was not confirmed: {error!r}")
-    raise error
+    return UnroutableError(f"'{message.type_name}' for '{message.routing_key}' cannot be encoded: {error!r}")

@@ -12,11 +12,12 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
 from contracts import encoding, messages, topology
+from contracts.bundles import TasksEnded
 from contracts.errors import FactoryError, MessageError
 from infra.delivery import Delivery
 from producer import listening
@@ -36,10 +37,15 @@ class Tally:
 
     def add(self, body: bytes) -> None:
         """Counts one published body."""
+        self.add_parts([body], len(body))
+
+    def add_parts(self, parts: Sequence[bytes], whole: int) -> None:
+        """Counts a published body of that size by its parts that are this execution's."""
         self.number += 1
-        self.size += len(body)
-        self.largest = max(self.largest, len(body))
-        self.documents.update(references(json.loads(body)))
+        self.size += sum(map(len, parts))
+        self.largest = max(self.largest, whole)
+        for part in parts:
+            self.documents.update(references(json.loads(part)))
 
 
 class Meter:
@@ -58,6 +64,12 @@ class Meter:
             return
         if isinstance(message, messages.SubmitJob):
             self._jobs[message.submit_key] = delivery.body
+        elif isinstance(message, TasksEnded):
+            parts: dict[UUID, list[bytes]] = {}
+            for event in (*message.completed, *message.failed):
+                parts.setdefault(event.execution_id, []).append(encoding.encode(event))
+            for execution_id, own in parts.items():
+                self._executions.setdefault(execution_id, Tally()).add_parts(own, len(delivery.body))
         elif isinstance(message, messages.TaskMessage | messages.ExecutionFinished | messages.ExecutionProgressed):
             self._executions.setdefault(message.execution_id, Tally()).add(delivery.body)
             if isinstance(message, messages.ExecutionFinished):

@@ -131,10 +131,10 @@ class Watch:
 
 
 @contextlib.asynccontextmanager
-async def watched(url: str, rows: int) -> AsyncIterator[Watch]:
+async def watched(url: str, rows: int, options: Mapping[str, str]) -> AsyncIterator[Watch]:
     """Connections to a database that look at the plan of every statement before they run it.
 
-    Tables that have more than so many rows are large.
+    Tables that have more than so many rows are large. ``options`` are of the sessions.
     """
     plans: list[Plan] = []
 
@@ -147,7 +147,13 @@ async def watched(url: str, rows: int) -> AsyncIterator[Watch]:
             )
 
     async with asyncpg.create_pool(
-        url, min_size=1, max_size=2, connection_class=Watched, init=prepare, statement_cache_size=0
+        url,
+        min_size=1,
+        max_size=2,
+        connection_class=Watched,
+        init=prepare,
+        statement_cache_size=0,
+        server_settings=dict(options),
     ) as pool:
         large = await pool.fetch("SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples > $1", rows)
         yield Watch(pool, plans, frozenset(row["relname"] for row in large))

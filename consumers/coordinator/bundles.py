@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from contracts import bundles, encoding
+from contracts import bundles, encoding, topology
 from contracts.bundles import TasksEnded
 from contracts.errors import MessageError
 from contracts.messages import Message
@@ -47,4 +47,5 @@ def _apart(delivery: Delivery) -> tuple[list[Good], list[Bad]]:
 
 
 def _part(delivery: Delivery, name: str, body: bytes) -> Delivery:
-    return dataclasses.replace(delivery, type=name, body=body)
+    headers = {header: value for header, value in delivery.headers.items() if header != topology.BUNDLED}
+    return dataclasses.replace(delivery, type=name, body=body, headers=headers)

@@ -133,6 +133,10 @@ class Desk:
     async def deliver(self, outcome: Outcome) -> None:
         """Publishes what a committed transaction owes, and wakes the loops that have work by it."""
         self.note(outcome)
+        await self.publish(outcome)
+
+    async def publish(self, outcome: Outcome) -> None:
+        """Publishes what a committed transaction owes that was noted before."""
         traces = {after.id: after.execution.traceparent for _, after in outcome.changed}
         if outcome.tasks:
             await self.offer(outcome.tasks, traces)

@@ -71,7 +71,7 @@ class Memory:
         if written is not None:
             steps = {**steps, **dict.fromkeys(changed, written.version)}
             version = written.version if moved else version
-            rows |= {(step, 0): _stored(rows[step, 0], written) for step in changed}
+            rows |= {(step, 0): _stored(before.rows[step, 0], rows[step, 0], written) for step in changed}
         self._known[after.id] = Known(Versions(version, steps), Snapshot(after.execution, after.template, rows))
         self._known.move_to_end(after.id)
         if len(self._known) > CAPACITY:
@@ -84,7 +84,7 @@ def _changed_steps(old: Snapshot, new: Snapshot) -> frozenset[str]:
     return frozenset(step for (step, shard), row in new.rows.items() if not shard and row is not old.rows[step, 0])
 
 
-def _stored(row: StepExecution, written: Written) -> StepExecution:
+def _stored(old: StepExecution, row: StepExecution, written: Written) -> StepExecution:
     """The row as it would be read: the database sets the time of an offer, and the wait is a timer's."""
-    at = written.at if row.status is StepStatus.DISPATCHED else row.dispatched_at
-    return row._replace(dispatched_at=at, wait=None)
+    at = written.at if executions.is_offered(old, row) else row.dispatched_at
+    return row._replace(dispatched_at=None if row.status is StepStatus.PENDING else at, wait=None)

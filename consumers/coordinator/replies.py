@@ -7,6 +7,9 @@ from contracts.executions import Execution
 from contracts.steering import ExecutionSteered, PauseSet
 from infra.outbox import Owed, owed
 
+_CLIENT_BYTES = 200
+"""Of a client's id in a routing key, which has 255 bytes."""
+
 _REPLY_TO = re.compile(r"^(amq\.rabbitmq\.reply-to\.\S+|amq\.gen-\S+|reply\.\S+)$")
 
 
@@ -58,4 +61,5 @@ def stop_work(execution: Execution, epoch: int, steps: tuple[str, ...]) -> Owed:
 def notification_key(execution: Execution) -> str:
     """Routing key of what is told about an execution; a client may bind to his own executions by his id."""
     # Routing keys are words between dots: a client's id must not add any.
-    return f"execution.{execution.client.replace('.', '_')}.{execution.id}"[:255]
+    client = execution.client.replace(".", "_").encode()[:_CLIENT_BYTES].decode(errors="ignore")
+    return f"execution.{client}.{execution.id}"

@@ -72,7 +72,8 @@ async def settle_events(desk: Desk, arrived: Intake) -> None:
             good, bad = bundles.opened(*decoded(batch, EVENTS))
             failpoints.reach(Failpoint.EVENTS_DECODED)
             outcome, left = await _shorten(desk, good)
-            ahead = group.create_task(desk.deliver(outcome))
+            desk.note(outcome)
+            ahead = group.create_task(desk.publish(outcome))
             committed = await _commit(desk, "events", batch, left, bad, work)
             group.create_task(_finish(desk, committed, ahead)).add_done_callback(lambda _: room.release())
 
@@ -82,9 +83,12 @@ async def _shorten(desk: Desk, good: Sequence[Good]) -> tuple[Outcome, list[Good
     told = [event for _, event in good if isinstance(event, facts.TaskEvent)]
     try:
         outcome, settled = await shortcut.settle(desk.state, told)
-    except Exception as error:
+    except (database.Failure, *database.UNAVAILABLE) as error:
         # The long way meets the same fault, if it lasts, and finds out whose it is.
         log.info("shortcut_failed", error=repr(error))
+        return Outcome(), list(good)
+    except Exception:
+        log.exception("shortcut_failed")
         return Outcome(), list(good)
     return outcome, [item for item in good if _execution(item[1]) not in settled]
 
@@ -108,8 +112,11 @@ async def settle_jobs(desk: Desk, arrived: Intake) -> None:
 
 
 async def take_up(desk: Desk, delivery: Delivery) -> bool:
-    """Settles an event or a command that came here by another way than its queue; False if it is none, or is bad."""
-    good, _ = bundles.opened(*decoded([marks.restored(delivery, desk.incoming.user)], (*EVENTS, *COMMANDS)))
+    """Settles an event or a command that came here by another way than its queue.
+
+    False if it is none, or if anything in it is bad: what is good in it is settled, and told again it does not count.
+    """
+    good, bad = bundles.opened(*decoded([marks.restored(delivery, desk.incoming.user)], (*EVENTS, *COMMANDS)))
     if not good:
         return False
     work = _advance if isinstance(good[0][1], facts.TaskEvent) else _obey
@@ -117,7 +124,7 @@ async def take_up(desk: Desk, delivery: Delivery) -> bool:
     for outcome in outcomes:
         await desk.deliver(outcome)
     desk.admission.set()
-    return not suspects
+    return not suspects and not bad
 
 
 async def _advance(desk: Desk, items: Sequence[Good]) -> Outcome:
@@ -193,15 +200,18 @@ async def _commit(
             await asyncio.sleep(FAULT_PAUSE)
     desk.health.mended(part)
     failpoints.reach(Failpoint.BATCH_COMMITTED)
+    # In the order of the commits, whichever batch is published first: watchers must not be told of the past.
+    for outcome in outcomes:
+        desk.note(outcome)
     return Committed(batch, outcomes, suspects)
 
 
 async def _finish(desk: Desk, committed: Committed, ahead: Awaitable[None] | None = None) -> None:
     """Publishes what a committed batch owes, and only then acknowledges it; ``ahead`` is what is being published."""
+    for outcome in committed.outcomes:
+        await desk.publish(outcome)
     if ahead is not None:
         await ahead
-    for outcome in committed.outcomes:
-        await desk.deliver(outcome)
     failpoints.reach(Failpoint.BATCH_DELIVERED)
     await _fail_poisoned(desk, [(item[1], error) for item, error in committed.suspects])
     for delivery in committed.batch:

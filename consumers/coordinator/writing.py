@@ -71,7 +71,7 @@ def _begins_to_wait(old: StepExecution, new: StepExecution) -> bool:
 
 def note(before: Snapshot, after: Snapshot, effects: Iterable[Effect], outcome: Outcome) -> None:
     """Notes in the outcome what a change came to, other than tasks and messages."""
-    changed = False
+    changed = before.rows is not after.rows
     for effect in effects:
         match effect:
             case Prepare(key) if (key.step, 0) in after.rows and after.rows[key.step, 0].status is StepStatus.READY:

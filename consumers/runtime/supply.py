@@ -1,8 +1,8 @@
 """Taking tasks from the four queues of a stage, the tiers by weight.
 
-A stage of short tasks buffers about a fifth of a second of work. A slow one takes a task only for a free place, since a
-buffered task waits unacknowledged where no other worker can have it: it asks the queues in turn while they have work,
-and lets itself be told when they have none.
+A stage of short tasks buffers about a fifth of a second of work beside what its slots do. A slow one takes a task only
+for a free place, since a buffered task waits unacknowledged where no other worker can have it: it asks the queues in
+turn while they have work, and lets itself be told when they have none.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from consumers.runtime.slots import Slots
 from consumers.wheel import TierBuffer, Wheel
 from contracts import topology
 from contracts.messages import StageTask
-from contracts.stages import SHORT_SECONDS, StageSpec
+from contracts.stages import SHORT_SECONDS, TYPICALLY_SHORT_SECONDS, StageSpec
 from contracts.tiers import Tier
 from infra import failpoints
 from infra.broker import Connection, Consumer, Puller
@@ -24,8 +24,8 @@ from infra.delivery import Delivery
 from infra.failpoints import Failpoint
 
 BUFFER_SECONDS = 0.2
-LARGEST_BUFFER = 32
-"""Per tier. A heartbeat names every task that is held and is at most 32 KiB, about 350 tasks."""
+MOST_HELD = 240
+"""Tasks that one worker holds. A heartbeat names them all in at most 32 KiB, and a name takes up to 125 bytes."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,9 +43,18 @@ Decode = Callable[[Delivery], StageTask | None]
 """The task in a delivery; None for one that holds none, which is then settled elsewhere."""
 
 
-def buffer_size(spec: StageSpec, slots: int) -> int:
-    """How many tasks of each tier to buffer: what the slots do in a fifth of a second, at least one."""
-    return max(1, min(LARGEST_BUFFER, math.ceil(BUFFER_SECONDS * slots / max(spec.typical_seconds, 0.001))))
+def prefetch(spec: StageSpec, slots: int, stages: int) -> int:
+    """How many tasks of each tier a worker of so many stages holds, those in its slots included.
+
+    One tier alone can fill all slots and a buffer of what they do in a fifth of a second, as far as ``MOST_HELD`` goes.
+    """
+    buffer = math.ceil(BUFFER_SECONDS * slots / max(spec.typical_seconds, 0.001))
+    return max(1, min(slots + buffer, (MOST_HELD - slots) // (len(Tier) * stages)))
+
+
+def is_slow(spec: StageSpec) -> bool:
+    """Whether to fetch a task only when it can be started."""
+    return spec.timeout > SHORT_SECONDS or spec.typical_seconds > TYPICALLY_SHORT_SECONDS
 
 
 class Supply:
@@ -56,7 +65,7 @@ class Supply:
         self._slots = slots
         self._decode = decode
         self._puller = puller
-        self._pulls = spec.timeout > SHORT_SECONDS
+        self._pulls = is_slow(spec)
         self._buffer: TierBuffer[Offer] = TierBuffer()
         self._wheel = Wheel()
         self._consumers: list[Consumer] = []
@@ -68,14 +77,16 @@ class Supply:
         self._switch = asyncio.Lock()
 
     @classmethod
-    async def connect(cls, connection: Connection, spec: StageSpec, slots: Slots, decode: Decode) -> "Supply":
-        """A supply with a consumer for each tier, none of them started if the stage is slow."""
+    async def connect(
+        cls, connection: Connection, spec: StageSpec, slots: Slots, decode: Decode, stages: int
+    ) -> "Supply":
+        """A supply with a consumer for each tier, none of them started if the stage is slow; one of so many."""
         supply = cls(spec, slots, decode, await connection.puller())
-        prefetch = 1 if supply._pulls else buffer_size(spec, slots.number)
+        most = 1 if supply._pulls else prefetch(spec, slots.number, stages)
         for tier in Tier:
             queue = topology.stage_queue(spec.name, tier)
             arrive = functools.partial(supply._arrive, tier)
-            supply._consumers.append(await connection.consumer(queue, arrive, prefetch=prefetch))
+            supply._consumers.append(await connection.consumer(queue, arrive, prefetch=most))
         if not supply._pulls:
             await supply._start()
         return supply

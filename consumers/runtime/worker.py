@@ -104,7 +104,8 @@ class Worker:
         """Starts everything and returns the tasks that run until they are cancelled."""
         await control.listen(incoming, self._control)
         for handler in handlers:
-            self._supplies.append(await Supply.connect(incoming, handler.spec, self._slots, self._decode))
+            supply = await Supply.connect(incoming, handler.spec, self._slots, self._decode, len(handlers))
+            self._supplies.append(supply)
         await self._follow_pauses()
         loops = [self._group.create_task(self._heartbeats()), self._group.create_task(self._watch(incoming))]
         for supply, handler in zip(self._supplies, handlers, strict=True):

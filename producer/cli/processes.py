@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from contracts.stages import MOST_AT_ONCE
+
 Health = Annotated[int | None, typer.Option("--health-port", min=1, max=65535, help="Serve /health and /ready there.")]
 
 
@@ -24,7 +26,7 @@ def coordinator(health_port: Health = None) -> None:
 
 def worker(
     stages: Annotated[list[str] | None, typer.Argument(help="The stages to work on; all if none is named.")] = None,
-    concurrency: Annotated[int | None, typer.Option(min=1, max=1024, help="Tasks done at the same time.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, max=MOST_AT_ONCE, help="Tasks at the same time.")] = None,
     health_port: Health = None,
 ) -> None:
     """Run a worker in the foreground; the first Ctrl-C lets it finish what it holds.

@@ -9,6 +9,7 @@ import rich.text
 import typer
 
 from contracts.errors import FactoryError
+from contracts.stages import MOST_AT_ONCE
 from contracts.states import ExecutionStatus
 from infra import dead_letters, repairs, settings, views
 from infra.local import control, plan, record
@@ -30,7 +31,7 @@ def register(app: typer.Typer, name: str) -> None:
 def up(
     foreground: Annotated[bool, typer.Option("--foreground", help="Supervise here until Ctrl-C.")] = False,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes of each kind.")] = 1,
-    concurrency: Annotated[int | None, typer.Option(min=1, max=256, help="Tasks at once in a worker.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, max=MOST_AT_ONCE, help="Tasks at once in a worker.")] = None,
     json: output.Json = False,
 ) -> None:
     """Start the local servers and the factory's processes, and wait until they are ready.

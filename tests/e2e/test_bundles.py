@@ -52,6 +52,26 @@ async def test_an_event_of_a_newer_version_waits_and_its_neighbours_count(factor
         await client.answered(messages.ExecutionFinished, 3)
 
 
+async def test_a_bundle_that_is_not_understood_is_set_aside_as_a_whole(factory: Factory) -> None:
+    await factory.client()
+    await factory.template("one", [{"name": "work"}])
+    factory.coordinator()
+    async with factory.connect() as client:
+        await client.submit("one")
+        (key,) = await dispatched(factory, 1)
+        unknown: list[dict[str, Any]] = [{"version": 2}, {"cancelled": []}]
+        for changes in unknown:
+            body = json.dumps({"version": 1, "completed": [completed(key)], "failed": [], **changes}).encode()
+            await client.publisher.publish(topology.EVENTS, topology.event_key(Tier.BASIC), "TasksEnded", body)
+
+        async def set_aside() -> bool:
+            rows = await factory.fetch("SELECT message_type FROM dead_letters")
+            return [row["message_type"] for row in rows] == ["TasksEnded", "TasksEnded"]
+
+        await eventually(set_aside, "both are dead letters")
+        assert await dispatched(factory, 1) == [key], "nothing of them counted"
+
+
 async def test_an_event_that_cannot_be_applied_fails_its_task_alone(factory: Factory) -> None:
     await factory.client()
     await factory.template("one", [{"name": "work", "deliver": ["json"]}])

@@ -1,6 +1,7 @@
 """Executions and rows as a test wants them in the database, and as they are there afterwards."""
 
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from consumers.coordinator.engine import tools
@@ -15,7 +16,10 @@ from infra import database, executions, expressions, jobs
 from infra import templates as stored_templates
 from tests.factories import Factory
 
-STEPS = [{"name": "a", "stage": "work"}, {"name": "b", "stage": "work", "depends_on": ["a"]}]
+STEPS: Sequence[Mapping[str, Any]] = [
+    {"name": "a", "stage": "work"},
+    {"name": "b", "stage": "work", "depends_on": ["a"]},
+]
 
 
 def document(name: str = "d", **fields: Any) -> DataRef:
@@ -23,12 +27,17 @@ def document(name: str = "d", **fields: Any) -> DataRef:
 
 
 async def submit(
-    tables: Factory, number: int = 1, client: str = "acme", tier: Tier = Tier.BASIC, **fields: Any
+    tables: Factory,
+    number: int = 1,
+    client: str = "acme",
+    tier: Tier = Tier.BASIC,
+    steps: Sequence[Mapping[str, Any]] = STEPS,
+    **fields: Any,
 ) -> list[uuid.UUID]:
     """Queues executions of a stored template."""
     async with tables.pool.acquire() as connection:
         await jobs.save_client(connection, client, client.title(), tier, None)
-        await stored_templates.apply(connection, templates.parse({"name": "plain", "steps": STEPS}))
+        await stored_templates.apply(connection, templates.parse({"name": "plain", "steps": steps}))
         new = []
         for _ in range(number):
             job = messages.SubmitJob(submit_key=uuid.uuid4().hex, client=client, template="plain", **fields)

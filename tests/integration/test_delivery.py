@@ -109,6 +109,17 @@ async def test_acknowledgements_on_a_channel_that_is_gone_say_so(stack: settings
         await deliveries[0].ack()
 
 
+async def test_of_many_publishes_only_the_one_that_amqp_cannot_say_is_refused(stack: settings.Settings) -> None:
+    async with broker.connect(stack.amqp_url, name="test") as connection:
+        queue = await fresh(connection, 0)
+        publisher = await connection.publisher()
+        batch = [numbered(queue, 1), Outgoing("", "ж" * 200, "Probe", b"2"), numbered(queue, 3)]
+        refusals = await publisher.publish_all(batch)
+        assert [type(refusal) for refusal in refusals] == [type(None), UnroutableError, type(None)]
+        assert "'Probe' for 'жж" in str(refusals[1])
+    assert await left_in(stack.amqp_url, queue) == [1, 3]
+
+
 async def test_of_many_publishes_only_the_unroutable_one_is_refused(stack: settings.Settings) -> None:
     async with broker.connect(stack.amqp_url, name="test") as connection:
         queue = await fresh(connection, 0)

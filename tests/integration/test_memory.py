@@ -104,6 +104,11 @@ async def test_what_was_rolled_back_is_not_remembered(tables: Factory) -> None:
     }
 
 
+def accepted(execution_id: uuid.UUID, step: str) -> messages.StageAccepted:
+    key = TaskKey(execution_id, 1, step, 0, 1)
+    return messages.StageAccepted(**key._asdict(), worker="w", redelivered=True, estimate=1.0)
+
+
 def failed(execution_id: uuid.UUID, step: str) -> messages.StageFailed:
     key = TaskKey(execution_id, 1, step, 0, 1)
     return messages.StageFailed(
@@ -121,15 +126,30 @@ async def test_an_event_that_writes_only_steps_goes_the_short_way(tables: Factor
 
 
 async def test_an_event_told_twice_counts_once_on_the_short_way(tables: Factory) -> None:
+    steps = [{"name": name, "stage": "work"} for name in ("a", "b", "c", "d")]
+    (execution_id,) = await submit(tables, steps=steps)
+    held = state(tables)
+    await transitions.advance(held, [facts.Started(execution_id)])
+    outcome, settled = await shortcut.settle(held, [completed(execution_id, "a"), completed(execution_id, "a")])
+    assert (settled, outcome.ignored.total()) == ({execution_id}, 1), "both in one statement"
+    before = await tables.fetch("SELECT *, xmin FROM step_executions ORDER BY step")
+    outcome, settled = await shortcut.settle(held, [completed(execution_id, "a"), accepted(execution_id, "a")])
+    assert (settled, outcome.tasks, outcome.ignored.total()) == ({execution_id}, [], 2)
+    assert await tables.fetch("SELECT *, xmin FROM step_executions ORDER BY step") == before, "nothing is written"
+    outcome, settled = await shortcut.settle(held, [completed(execution_id, "b")])
+    assert settled == {execution_id}, "it is still remembered"
+
+
+async def test_a_late_start_does_not_change_when_a_task_was_offered(tables: Factory) -> None:
     execution_id, held = await started(tables)
-    await shortcut.settle(held, [completed(execution_id, "a")])
-    accepted = messages.StageAccepted(
-        **TaskKey(execution_id, 1, "a", 0, 1)._asdict(), worker="w", redelivered=True, estimate=1.0
-    )
-    before = await tables.fetch("SELECT * FROM step_executions ORDER BY step")
-    outcome = await transitions.advance(held, [completed(execution_id, "a"), accepted])
-    assert (outcome.tasks, outcome.ignored.total()) == ([], 2)
-    assert await tables.fetch("SELECT * FROM step_executions ORDER BY step") == before
+    await transitions.advance(held, [failed(execution_id, "a")])
+    key = TaskKey(execution_id, 1, "a", 0, 2)
+    await transitions.advance(held, [facts.RetryDue(key)])
+    offered = (await loaded(held, execution_id))["a"].dispatched_at
+    await transitions.advance(held, [accepted(execution_id, "a")])
+    row = (await loaded(held, execution_id))["a"]
+    assert (row.starts, row.dispatched_at) == (("w",), offered)
+    assert await loaded(held, execution_id) == await loaded(state(tables), execution_id)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from consumers.coordinator import admitting, transitions
 from consumers.coordinator.engine import tools
 from consumers.coordinator.library import Library
 from consumers.coordinator.transitions import State
-from contracts import messages, refs, templates
+from contracts import messages, refs
 from contracts.errors import ErrorClass
 from contracts.messages import TaskKey
 from contracts.tiers import Tier
@@ -32,68 +32,17 @@ from infra import (
     timers,
     views,
 )
-from infra import templates as stored_templates
 from infra.settings import Settings
-from tests import filling, plans
+from tests import plans
 from tests.factories import drop_database
+from tests.integration import abundance
 from tests.integration.conftest import execute, renamed
 
-CLIENTS = 50
-OLD = 40_000
-QUEUED = 40_000
-RUNNING = 300
 MOST_ROWS = 4_000
 """Rows that a statement may read: those of a batch, or all that is live. The tables have many times as many."""
 
 LIMIT = 500
 DAY = 86_400.0
-OTHERS = 10_000
-"""Rows of every further table."""
-
-STEPS = [{"name": "a", "stage": "work"}, {"name": "b", "stage": "work", "depends_on": ["a"]}]
-SHARDS = 2_000
-
-LIVE = """
-UPDATE step_executions s
-SET status = CASE WHEN e.rank % 3 = 0 THEN 'running' ELSE 'dispatched' END, attempt = 2,
-    worker = CASE WHEN e.rank % 3 = 2 THEN NULL ELSE 'worker-1' END,
-    published_at = CASE WHEN e.rank % 3 = 2 AND e.rank % 2 = 0 THEN NULL ELSE e.started_at END,
-    dispatched_at = e.started_at, started_at = CASE WHEN e.rank % 3 = 0 THEN e.started_at END
-FROM executions e
-WHERE e.id = s.execution_id AND e.status = 'running' AND s.step = 'a'
-"""
-OWED = """
-INSERT INTO outbox (exchange, routing_key, message_type, body, mandatory, execution_id, created_at)
-SELECT 'factory.notifications', 'n', 'ExecutionFinished', '{}', false, gen_random_uuid(), now() - interval '1 hour'
-FROM generate_series(1, $1::integer)
-"""
-TIMERS = """
-INSERT INTO timers (kind, subject, due_at, execution_id)
-SELECT 'deadline', e.id::text, now() + interval '1 hour', e.id
-FROM executions e WHERE e.status IN ('queued', 'completed') LIMIT 4 * $1
-"""
-FACTS = """
-INSERT INTO timeline (execution_id, kind, step, shard, attempt, detail)
-SELECT id, 'retry', 'a', 0, 1, '{"reason": "transient"}' FROM executions WHERE status = 'completed' LIMIT $1
-"""
-DELIVERABLES = """
-INSERT INTO deliverables (execution_id, step, format, epoch, ref)
-SELECT id, 'b', 'json', 1, jsonb_build_object('uri', 's3://documents/d', 'sha256', submit_hash, 'size', 5000)
-FROM executions WHERE status = 'completed' LIMIT $1
-"""
-LETTERS = """
-INSERT INTO dead_letters (kind, fingerprint, reason, explanation, client_id, execution_id, stage, step, shard, epoch,
-                          attempt, status, resolved_at)
-SELECT 'step', e.id::text, 'failed', 'it failed', e.client_id, e.id, 'work', 'a', 0, 1, 1,
-       CASE WHEN e.rank % 7 = 0 THEN 'open' ELSE 'discarded' END,
-       CASE WHEN e.rank % 7 > 0 THEN e.created_at END
-FROM executions e WHERE e.status = 'completed' ORDER BY e.created_at DESC LIMIT $1
-"""
-SHARD_ROWS = """
-INSERT INTO step_executions (execution_id, step, shard, epoch, status, stage)
-SELECT $1::uuid, 'b', n, 1, CASE WHEN n <= $2 / 2 THEN 'completed' ELSE 'pending' END, 'work'
-FROM generate_series(1, $2::integer) AS n
-"""
 
 
 @pytest.fixture(scope="module")
@@ -105,36 +54,17 @@ def filled(stack: Settings, migrated: str) -> Iterator[str]:
     async def fill() -> None:
         await execute(stack.database_url, f'CREATE DATABASE "{name}" TEMPLATE "{migrated}"')
         async with database.connect(url, application="test", size=1) as pool, pool.acquire() as connection:
-            await _fill(connection)
+            await abundance.fill(connection)
 
     asyncio.run(fill())
     yield url
     asyncio.run(drop_database(stack.database_url, name))
 
 
-async def _fill(connection: database.Connection) -> None:
-    await connection.execute("SET synchronous_commit = off")
-    await stored_templates.apply(connection, templates.parse({"name": "plain", "steps": STEPS}))
-    await filling.clients(connection, CLIENTS)
-    await filling.executions(connection, "plain", "completed", OLD, days=(200, 0.1))
-    await filling.steps(connection, "completed", "completed")
-    await filling.executions(connection, "plain", "queued", QUEUED)
-    await filling.executions(connection, "plain", "paused", RUNNING, days=(200, 0))
-    await filling.executions(connection, "plain", "cancelled", 2 * RUNNING)
-    await filling.executions(connection, "plain", "running", RUNNING, days=(0.1, 0.05))
-    await filling.steps(connection, "running", "pending")
-    await connection.execute(LIVE)
-    for statement in (OWED, TIMERS, FACTS, DELIVERABLES, LETTERS):
-        await connection.execute(statement, OTHERS)
-    wide = await connection.fetchval("SELECT id FROM executions WHERE status = 'running' LIMIT 1")
-    await connection.execute(SHARD_ROWS, wide, SHARDS)
-    await connection.execute("ANALYZE")
-
-
-@pytest_asyncio.fixture
-async def watch(filled: str) -> AsyncIterator[plans.Watch]:
+@pytest_asyncio.fixture(params=[{}, database.BY_INDEX], ids=["as people ask", "as coordinators ask"])
+async def watch(filled: str, request: pytest.FixtureRequest) -> AsyncIterator[plans.Watch]:
     """Connections to that database."""
-    async with plans.watched(filled, MOST_ROWS) as found:
+    async with plans.watched(filled, MOST_ROWS, request.param) as found:
         yield found
 
 
@@ -168,7 +98,7 @@ def check(watch: plans.Watch, *names: str) -> None:
 
 async def test_taking_jobs(watch: plans.Watch) -> None:
     async with undone(watch) as connection:
-        names = [f"client-{n}" for n in range(CLIENTS)]
+        names = [f"client-{n}" for n in range(abundance.CLIENTS)]
         await jobs.clients(connection, names)
         await jobs.service_users(connection, ["factory"])
         # Counting stops at a thousand for each client, which is more than all that this database has of ten.
@@ -185,7 +115,7 @@ def _job(client: str) -> jobs.NewExecution:
 
 
 async def test_admitting(watch: plans.Watch) -> None:
-    outcome, _ = await admitting.admit(_state(watch.pool), RUNNING + 50)
+    outcome, _ = await admitting.admit(_state(watch.pool), abundance.RUNNING + 50)
     assert outcome.tasks
     check(watch, "admission.running", "admission.heads", "admission.load_shares", "admission.save_shares")
     check(watch, "executions.lock_executions", "executions.step_versions", "executions.insert_steps")
@@ -277,7 +207,7 @@ async def test_a_batch_of_shards(watch: plans.Watch) -> None:
         assert len(steps) == 102
         await executions.step_versions(connection, [parent["execution_id"]])
         counts = await executions.count_shards(connection, [(parent["execution_id"], "b", 1)])
-        assert sum(*map(dict.values, counts.values())) == SHARDS
+        assert sum(*map(dict.values, counts.values())) == abundance.SHARDS
         row = next(step for step in steps if step.step == "b" and not step.shard)
         assert len(await executions.release_shards(connection, row, 10)) == 10
     check(watch, "executions.count_shards", "executions.release_shards")

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import time
 
 import psutil
 
@@ -14,6 +15,7 @@ STORM_SECONDS = 60.0
 
 FIRST_CUTS, MORE_CUTS = 5, 15
 LOOKS, LOOK_SECONDS = 12, 1.0
+PATIENCE = 90.0
 """The broker's API counts every five seconds."""
 
 
@@ -87,8 +89,10 @@ async def _least_held(trial: Trial) -> Held:
     The broker's management lags: a look at which it does not know the connections of all processes yet tells nothing.
     """
     seen: list[tuple[int, ...]] = []
+    until = time.monotonic() + PATIENCE
     while len(seen) < LOOKS:
         held = await _held(trial)
+        assert time.monotonic() < until, f"{len(trial.crew.members)} processes, {held.connections} connections: too few"
         if held.connections >= 2 * len(trial.crew.members):
             seen.append(dataclasses.astuple(held))
         await asyncio.sleep(LOOK_SECONDS)
