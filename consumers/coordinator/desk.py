@@ -133,9 +133,9 @@ class Desk:
     async def deliver(self, outcome: Outcome) -> None:
         """Publishes what a committed transaction owes, and wakes the loops that have work by it."""
         self.note(outcome)
-        await self.publish(outcome)
+        await self.send(outcome)
 
-    async def publish(self, outcome: Outcome) -> None:
+    async def send(self, outcome: Outcome) -> None:
         """Publishes what a committed transaction owes that was noted before."""
         traces = {after.id: after.execution.traceparent for _, after in outcome.changed}
         if outcome.tasks:

@@ -73,7 +73,7 @@ async def settle_events(desk: Desk, arrived: Intake) -> None:
             failpoints.reach(Failpoint.EVENTS_DECODED)
             outcome, left = await _shorten(desk, good)
             desk.note(outcome)
-            ahead = group.create_task(desk.publish(outcome))
+            ahead = group.create_task(desk.send(outcome))
             committed = await _commit(desk, "events", batch, left, bad, work)
             group.create_task(_finish(desk, committed, ahead)).add_done_callback(lambda _: room.release())
 
@@ -209,7 +209,7 @@ async def _commit(
 async def _finish(desk: Desk, committed: Committed, ahead: Awaitable[None] | None = None) -> None:
     """Publishes what a committed batch owes, and only then acknowledges it; ``ahead`` is what is being published."""
     for outcome in committed.outcomes:
-        await desk.publish(outcome)
+        await desk.send(outcome)
     if ahead is not None:
         await ahead
     failpoints.reach(Failpoint.BATCH_DELIVERED)
