@@ -18,6 +18,7 @@ from infra import broker, database, jobs, publisher, settings
 from infra import templates as stored_templates
 
 TEMPLATE = "benchmark"
+STAGE = "no_op"
 CLIENT, TIER = "bench", Tier.ENTERPRISE
 """One client, as the others have one queue; what tiers do to each other is measured by itself."""
 
@@ -25,16 +26,16 @@ FINISHED = "SELECT count(*) FROM executions WHERE status = 'completed'"
 CONCURRENCY = "64"
 
 
-def pipeline(steps: int = drive.STEPS, seconds: float = 0.0) -> templates.Template:
+def pipeline(steps: int = drive.STEPS, seconds: float = 0.0, stage: str = STAGE) -> templates.Template:
     """Steps in a row, each given what the one before it made."""
     parameters = {"seconds": str(seconds)} if seconds else {}
-    rows = [{"name": "s0", "stage": "no_op", "parameters": parameters}]
+    rows = [{"name": "s0", "stage": stage, "parameters": parameters}]
     for number in range(1, steps):
         before = f"s{number - 1}"
         rows.append(
             {
                 "name": f"s{number}",
-                "stage": "no_op",
+                "stage": stage,
                 "depends_on": [before],
                 "inputs": {"previous": before},
                 "parameters": parameters,
@@ -43,10 +44,12 @@ def pipeline(steps: int = drive.STEPS, seconds: float = 0.0) -> templates.Templa
     return templates.parse({"name": TEMPLATE, "steps": rows})
 
 
-def commands(workers: int, coordinators: int = 1, concurrency: str = CONCURRENCY) -> list[list[str]]:
+def commands(
+    workers: int, coordinators: int = 1, concurrency: str = CONCURRENCY, stage: str = STAGE
+) -> list[list[str]]:
     """What starts the factory's processes."""
     process = [sys.executable, "-m", "consumers"]
-    worker = [*process, "worker", "no_op", "--concurrency", concurrency]
+    worker = [*process, "worker", stage, "--concurrency", concurrency]
     return [[*process, "coordinator"]] * coordinators + [worker] * workers
 
 

@@ -85,14 +85,16 @@ class Site:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, stack: Settings, slots: int, each: float, steps: int = drive.STEPS) -> AsyncIterator["Site"]:
+    async def open(
+        cls, stack: Settings, slots: int, each: float, steps: int = drive.STEPS, stage: str = factory.STAGE
+    ) -> AsyncIterator["Site"]:
         """A site for so many executions at a time; no process of it runs yet."""
         async with (
             idle.corner(stack, FACTORY_SLOTS=str(slots)) as place,
             broker.connect(place.settings.amqp_url, name="benchmark") as connection,
         ):
             async with place.pool.acquire() as session:
-                await templates.apply(session, factory.pipeline(steps, each))
+                await templates.apply(session, factory.pipeline(steps, each, stage))
             yield cls(place, await connection.publisher())
 
     def processes(
@@ -153,16 +155,20 @@ class Site:
 async def measure(
     stack: Settings, seconds: float = 20.0, step_seconds: Sequence[float] = (0.05, 0.5)
 ) -> dict[str, Any]:
-    """The busy share for steps that take so long each, by that time, over so many seconds once the load is on."""
-    found = {f"{each:g}": await _busy(stack, seconds, each) for each in step_seconds}
+    """The busy share for steps that take so long each, by that time, over so many seconds once the load is on; and for
+    a stage that says how long it takes, with tasks in one of its four queues only."""
+    found = {f"{each:g} s": await _busy(stack, seconds, each, CLIENTS) for each in step_seconds}
+    found["0.5 s, all of one tier"] = await _busy(stack, seconds, 0.5, CLIENTS[:1], "half_second")
     return {"workers": WORKERS, "slots": WORKERS * CONCURRENCY, "aim": AIM, "step_seconds": found}
 
 
-async def _busy(stack: Settings, seconds: float, each: float) -> dict[str, float]:
-    async with Site.open(stack, 4000, each) as site:
-        await site.add(CLIENTS)
-        with site.processes(factory.commands(WORKERS, concurrency=str(CONCURRENCY))):
-            loading = asyncio.create_task(_load(site))
+async def _busy(
+    stack: Settings, seconds: float, each: float, clients: Sequence[Client], stage: str = factory.STAGE
+) -> dict[str, float]:
+    async with Site.open(stack, 4000, each, stage=stage) as site:
+        await site.add(clients)
+        with site.processes(factory.commands(WORKERS, concurrency=str(CONCURRENCY), stage=stage)):
+            loading = asyncio.create_task(_load(site, clients))
             try:
                 return await _watch(site, seconds)
             finally:
@@ -170,9 +176,9 @@ async def _busy(stack: Settings, seconds: float, each: float) -> dict[str, float
                 await asyncio.gather(loading, return_exceptions=True)
 
 
-async def _load(site: Site) -> None:
+async def _load(site: Site, clients: Sequence[Client]) -> None:
     """Keeps pipelines outstanding until it is cancelled."""
-    turns, submitted = itertools.cycle(CLIENTS), 0
+    turns, submitted = itertools.cycle(clients), 0
     while True:
         done = int(await site.pool.fetchval(FINISHED))
         wanted = max(0, done + OUTSTANDING * WORKERS * CONCURRENCY - submitted)
