@@ -90,23 +90,39 @@ def note(before: Snapshot, after: Snapshot, effects: Iterable[Effect], outcome: 
 async def _shards(
     connection: database.Connection, after: Snapshot, effects: Iterable[Effect], tools: Tools, outcome: Outcome
 ) -> None:
-    released: dict[str, int] = {}
     for effect in effects:
         match effect:
             case OpenShards(parent):
                 await executions.insert_shards(connection, parent)
-            case ReleaseShards(step, number):
-                released[step] = released.get(step, 0) + number
             case KeepShards(parent, old_epoch):
                 await executions.keep_shards(connection, parent, old_epoch)
             case CancelShards(step, epoch):
                 await executions.cancel_shards(connection, [(after.id, step, epoch)])
             case _:
                 pass
-    for step, number in released.items():
+    for step, number in releases(effects).items():
         if after.step(step).status is StepStatus.RUNNING:
             rows = await executions.release_shards(connection, after.step(step), number)
             outcome.tasks += [offers.offer(after, row, tools.evaluate) for row in rows]
+
+
+def releases(effects: Iterable[Effect]) -> dict[str, int]:
+    """How many shards of each step are to be dispatched in the end.
+
+    What was to be released of a fan-out that was then opened anew counts no more: those shards are not there any more.
+    """
+    released: dict[str, int] = {}
+    for effect in effects:
+        match effect:
+            case OpenShards(parent) | KeepShards(parent):
+                released[parent.step] = 0
+            case CancelShards(step):
+                released[step] = 0
+            case ReleaseShards(step, number):
+                released[step] = released.get(step, 0) + number
+            case _:
+                pass
+    return {step: number for step, number in released.items() if number}
 
 
 async def _time(connection: database.Connection, decided: Sequence[Decided]) -> None:

@@ -156,9 +156,9 @@ class Play:
                 self._cancel(effect.step, effect.epoch)
             elif isinstance(effect, effects.KeepShards):
                 self._keep(effect.parent, effect.old_epoch)
-        for effect in self.change.effects:
-            if isinstance(effect, effects.ReleaseShards) and after.step(effect.step).status is StepStatus.RUNNING:
-                tasks += self._release(after, effect)
+        for name, number in writing.releases(self.change.effects).items():
+            if after.step(name).status is StepStatus.RUNNING:
+                tasks += self._release(after, effects.ReleaseShards(name, number))
         self.execution = after.execution
         self._check_offers(old, tasks)
         self._check_counts(after)

@@ -245,3 +245,14 @@ def test_an_execution_that_ends_within_the_batch_that_opens_a_fan_out_offers_non
     game.tell(game.completed("a", records=3), game.failed("z", ErrorClass.PERMANENT))
     assert game.shards("b") == "ccc"
     assert [task.step for task in game.offered] == ["a", "z"]
+
+
+@pytest.mark.parametrize("kind", ["rerun", "restart"])
+def test_a_fan_out_that_is_opened_anew_within_the_batch_fills_its_window_once(kind: Any) -> None:
+    game = Play(step("a"), fanned("b", "a", window=1)).start()
+    game.complete("a", records=3)
+    steps = ("b",) if kind == "rerun" else None
+    game.tell(game.completed("b", 1), facts.Reopened(game.execution.id, steps, kind))
+    if kind == "restart":
+        game.complete("a", records=3)
+    assert game.shards("b") == "dpp", "what ended before had room for one more, which is not there any more"
