@@ -11,7 +11,8 @@ from contracts.errors import ErrorClass
 from contracts.executions import Execution, StepExecution
 from contracts.refs import DataRef
 from contracts.states import StepStatus
-from infra import database, rows, statements
+from infra import database, outbox, rows, statements
+from infra.outbox import Owed
 
 SQL = statements.load("executions")
 
@@ -140,27 +141,47 @@ async def update_steps(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Remembered:
-    """What was decided about an execution that is only remembered: it counts if these are its versions."""
+    """What was decided about an execution that is only remembered: it counts if these are its versions.
+
+    ``moved`` is the execution before and after, None if it stays as it is.
+    """
 
     execution_id: UUID
+    epoch: int
     versions: Versions
     changes: Sequence[tuple[StepExecution, StepExecution]]
+    moved: tuple[Execution, Execution] | None = None
+    delivered: Sequence[messages.Deliverable] = ()
+    owed: Sequence[Owed] = ()
 
 
-async def settle_steps(connection: database.Connection, items: Sequence[Remembered]) -> dict[UUID, Written]:
-    """Writes what was decided about executions that are as they are remembered, and returns those alone.
+async def settle(
+    connection: database.Connection, items: Sequence[Remembered]
+) -> dict[UUID, tuple[Written, list[Owed]]]:
+    """Writes what was decided about executions that are as they are remembered; returns those alone, with what is owed.
 
     One round trip, which is the whole transaction unless the caller holds one.
     """
+    delivered = [_delivered(item.execution_id, item.epoch, made) for item in items for made in item.delivered]
     found = await connection.fetch(
-        SQL["settle_steps"],
+        SQL["settle"],
         [item.execution_id for item in items],
         [item.versions.execution for item in items],
         [" ".join(version for _, version in sorted(item.versions.steps.items())) for item in items],
-        [len(item.changes) for item in items],
+        [len(item.changes) + (item.moved is not None) for item in items],
         [_change(old, new) for item in items for old, new in item.changes],
+        [_moved(*item.moved) for item in items if item.moved] or None,
+        delivered or None,
+        [outbox.document(owed) for item in items for owed in item.owed] or None,
     )
-    return {row["id"]: Written(row["version"], row["at"]) for row in found}
+    own = {item.execution_id: item for item in items}
+    return {
+        row["id"]: (
+            Written(row["version"], row["at"]),
+            [dataclasses.replace(owed, id=n) for owed, n in zip(own[row["id"]].owed, row["owed_ids"], strict=True)],
+        )
+        for row in found
+    }
 
 
 def is_offered(old: StepExecution, new: StepExecution) -> bool:
@@ -205,16 +226,7 @@ async def update_executions(connection: database.Connection, changes: Sequence[t
     """Writes pairs of old and new execution; raises GuardError unless each found its old state."""
     if not changes:
         return
-    found = await connection.fetch(
-        SQL["update_executions"],
-        [old.id for old, _ in changes],
-        [old.epoch for old, _ in changes],
-        [old.status.value for old, _ in changes],
-        [new.status.value for _, new in changes],
-        [new.explanation for _, new in changes],
-        [new.epoch for _, new in changes],
-        [new.pause_reason for _, new in changes],
-    )
+    found = await connection.fetch(SQL["update_executions"], [_moved(old, new) for old, new in changes])
     if len(found) != len(changes):
         raise GuardError(f"{len(changes) - len(found)} of {len(changes)} executions had changed meanwhile")
 
@@ -223,16 +235,23 @@ async def insert_deliverables(
     connection: database.Connection, items: Sequence[tuple[UUID, int, messages.Deliverable]]
 ) -> None:
     """Records what executions hand to their clients, each given with its execution and epoch, instead of older ones."""
-    made = sorted({(execution_id, item.step, epoch) for execution_id, epoch, item in items})
-    await connection.execute(SQL["drop_deliverables"], *([one[i] for one in made] for i in range(3)))
-    await connection.execute(
-        SQL["insert_deliverables"],
-        [execution_id for execution_id, _, _ in items],
-        [item.step for _, _, item in items],
-        [item.format for _, _, item in items],
-        [epoch for _, epoch, _ in items],
-        [item.ref for _, _, item in items],
-    )
+    await connection.execute(SQL["insert_deliverables"], [_delivered(*item) for item in items])
+
+
+def _moved(old: Execution, new: Execution) -> dict[str, Any]:
+    return {
+        "id": old.id,
+        "old_epoch": old.epoch,
+        "old_status": old.status,
+        "status": new.status,
+        "explanation": new.explanation,
+        "epoch": new.epoch,
+        "pause_reason": new.pause_reason,
+    }
+
+
+def _delivered(execution_id: UUID, epoch: int, item: messages.Deliverable) -> dict[str, Any]:
+    return {"execution_id": execution_id, "step": item.step, "format": item.format, "epoch": epoch, "ref": item.ref}
 
 
 async def insert_timeline(

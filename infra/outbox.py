@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from contracts import encoding, messages
@@ -51,20 +52,14 @@ async def insert(connection: database.Connection, items: Sequence[Owed]) -> list
     """Stores owed publishes and returns them with their ids."""
     if not items:
         return []
-    rows = await connection.fetch(
-        SQL["insert_owed"],
-        [i.exchange for i in items],
-        [i.routing_key for i in items],
-        [i.message_type for i in items],
-        [i.body for i in items],
-        [i.correlation_id for i in items],
-        [i.traceparent for i in items],
-        [i.mandatory for i in items],
-        [i.execution_id for i in items],
-        [i.reply_to for i in items],
-        [dict(i.headers) for i in items],
-    )
+    rows = await connection.fetch(SQL["insert_owed"], [document(item) for item in items])
     return [dataclasses.replace(item, id=row["id"]) for item, row in zip(items, rows, strict=True)]
+
+
+def document(item: Owed) -> dict[str, Any]:
+    """An owed publish as it is stored, without its id; bodies are text."""
+    told = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+    return {**told, "body": item.body.decode(), "headers": dict(item.headers)}
 
 
 async def claim(connection: database.Connection, older_than: float, limit: int) -> list[Owed]:

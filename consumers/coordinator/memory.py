@@ -5,6 +5,7 @@ changes with every write of anybody, and what differs in one row is read anew as
 """
 
 import dataclasses
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from uuid import UUID
@@ -23,10 +24,16 @@ Rows = Mapping[Place, StepExecution]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Known:
-    """An execution with its steps, without shards, and the version of each row."""
+    """An execution with its steps, without shards, and the version of each row; ``began`` is when it was submitted."""
 
     versions: Versions
     snapshot: Snapshot
+    began: float
+
+    def now(self) -> Snapshot:
+        """The execution as it is by now: time alone has passed."""
+        execution = self.snapshot.execution._replace(seconds=time.monotonic() - self.began)
+        return dataclasses.replace(self.snapshot, execution=execution)
 
 
 class Memory:
@@ -72,7 +79,8 @@ class Memory:
             steps = {**steps, **dict.fromkeys(changed, written.version)}
             version = written.version if moved else version
             rows |= {(step, 0): _stored(before.rows[step, 0], rows[step, 0], written) for step in changed}
-        self._known[after.id] = Known(Versions(version, steps), Snapshot(after.execution, after.template, rows))
+        snapshot = Snapshot(after.execution, after.template, rows)
+        self._known[after.id] = Known(Versions(version, steps), snapshot, time.monotonic() - before.execution.seconds)
         self._known.move_to_end(after.id)
         if len(self._known) > CAPACITY:
             self._known.popitem(last=False)

@@ -1,7 +1,8 @@
 """The short way for most events: decided on what is remembered, and written by one statement that is the transaction.
 
-It locks the executions, looks whether each is as remembered, and writes the steps of those that are. Everything else
-takes the long way: what is not remembered, what has changed meanwhile, and what does more than write steps.
+It locks the executions, looks whether each is as remembered, and writes what was decided about those that are: steps,
+deliverables, their end and the messages that tell of it. Everything else takes the long way: what is not remembered,
+what has changed meanwhile, and what needs more, such as retries and fan-outs.
 """
 
 from collections.abc import Sequence
@@ -9,15 +10,19 @@ from uuid import UUID
 
 from consumers.coordinator import writing
 from consumers.coordinator.engine import decisions, facts
-from consumers.coordinator.engine.effects import Effect, Ignored, Offer, Prepare
+from consumers.coordinator.engine.effects import Delivered, Effect, Finished, Ignored, Offer, Prepare
+from consumers.coordinator.engine.snapshot import Snapshot
 from consumers.coordinator.memory import Known
 from consumers.coordinator.outcome import Outcome
 from consumers.coordinator.transitions import State
 from consumers.coordinator.writing import Decided
-from contracts.states import STEP_OVER, StepStatus
+from contracts.states import ExecutionStatus, StepStatus
 from infra import executions, failpoints
 from infra.executions import Remembered
 from infra.failpoints import Failpoint
+
+SHORT = (Offer, Prepare, Delivered, Finished, Ignored)
+"""The effects that the statement writes, or that are no matter of the database."""
 
 
 async def settle(state: State, told: Sequence[facts.TaskEvent]) -> tuple[Outcome, set[UUID]]:
@@ -28,22 +33,34 @@ async def settle(state: State, told: Sequence[facts.TaskEvent]) -> tuple[Outcome
     decided = _decided(state, told)
     if not decided:
         return Outcome(), set()
-    items = [
-        Remembered(before.id, known.versions, writing.changes(before, after)) for known, (before, after, _) in decided
-    ]
+    items = [_remembered(known, *change) for known, change in decided]
     failpoints.reach(Failpoint.SHORTCUT_COMMITTING)
     async with state.pool.acquire() as connection:
-        written = await executions.settle_steps(connection, items)
+        settled = await executions.settle(connection, items)
     failpoints.reach(Failpoint.SHORTCUT_COMMITTED)
     outcome = Outcome()
     for known, (before, after, effects) in decided:
-        if before.id not in written:
+        if before.id not in settled:
             state.memory.forget(before.id)
             continue
-        state.memory.keep(known.versions, before, after, written[before.id])
+        written, owed = settled[before.id]
+        state.memory.keep(known.versions, before, after, written)
+        outcome.owed += owed
         outcome.tasks += writing.live_offers(after, effects)
         writing.note(before, after, effects, outcome)
-    return outcome, set(written)
+    return outcome, set(settled)
+
+
+def _remembered(known: Known, before: Snapshot, after: Snapshot, effects: Sequence[Effect]) -> Remembered:
+    return Remembered(
+        before.id,
+        after.execution.epoch,
+        known.versions,
+        writing.changes(before, after),
+        None if after.execution is before.execution else (before.execution, after.execution),
+        [effect.deliverable for effect in effects if isinstance(effect, Delivered)],
+        writing.owed(after, effects),
+    )
 
 
 def _decided(state: State, told: Sequence[facts.TaskEvent]) -> list[tuple[Known, Decided]]:
@@ -61,28 +78,28 @@ def _decided(state: State, told: Sequence[facts.TaskEvent]) -> list[tuple[Known,
 
 
 def _may_be_short(known: Known, events: Sequence[facts.TaskEvent]) -> bool:
-    """Whether it is worth deciding: the last event of an execution writes more than steps, and fan-outs need counts."""
+    """Whether it is worth deciding: money is not remembered, and fan-outs need counts."""
     if known.snapshot.execution.budget_left is not None or any(event.shard for event in events):
         return False
-    rows = known.snapshot.rows.values()
-    return all(row.shards is None for row in rows) and sum(row.status not in STEP_OVER for row in rows) > len(events)
+    return all(row.shards is None for row in known.snapshot.rows.values())
 
 
 def _decide(state: State, known: Known, events: Sequence[facts.TaskEvent]) -> Decided:
-    snapshot = known.snapshot
+    before = snapshot = known.now()
     effects: list[Effect] = []
     for event in events:
         change = decisions.apply(snapshot, event, state.tools)
         snapshot = change.snapshot
         effects += change.effects
-    return known.snapshot, snapshot, effects
+    return before, snapshot, effects
 
 
 def _is_short(decided: Decided) -> bool:
     before, after, effects = decided
     return (
-        after.execution is before.execution
-        and all(isinstance(effect, Offer | Prepare | Ignored) for effect in effects)
+        after.execution.status is not ExecutionStatus.PAUSED
+        and after.execution.epoch == before.execution.epoch
+        and all(isinstance(effect, SHORT) for effect in effects)
         and all(
             row.status is not StepStatus.WAITING and row.shards is None for _, row in writing.changes(before, after)
         )

@@ -107,34 +107,18 @@ WHERE s.execution_id = named.execution_id AND s.step = named.step AND s.shard > 
 -- Writes changed steps; the guard lets no write pass that was decided on another state than the stored one.
 SELECT version, now() AS at FROM write_steps($1::json, NULL) AS version
 
--- name: settle_steps
--- Writes the changed steps of those executions that are as they are remembered, and says which they are.
-SELECT id, version, at FROM settle_steps($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::json)
-
 -- name: update_executions
--- Writes changed executions, guarded by the status and epoch on which the change was decided. Its times are
--- those of this statement: the transaction began before it waited for its turn to count slots.
-UPDATE executions e
-SET status = new.status, explanation = new.explanation, epoch = new.epoch, pause_reason = new.pause_reason,
-    started_at = CASE WHEN new.status = 'running' THEN coalesce(e.started_at, statement_timestamp())
-                      ELSE e.started_at END,
-    finished_at = CASE WHEN new.status IN ('completed', 'partial', 'failed', 'cancelled') THEN statement_timestamp() END
-FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::text[])
-    AS new (id, old_epoch, old_status, status, explanation, epoch, pause_reason)
-WHERE e.id = new.id AND e.epoch = new.old_epoch AND e.status = new.old_status
-RETURNING e.id
+-- Writes changed executions, guarded by the status and epoch on which the change was decided.
+SELECT id FROM write_executions($1::json, NULL) AS id
 
--- name: drop_deliverables
--- What older epochs of these steps handed over, now that the steps are done anew.
-DELETE FROM deliverables d
-USING unnest($1::uuid[], $2::text[], $3::integer[]) AS made (execution_id, step, epoch)
-WHERE d.execution_id = made.execution_id AND d.step = made.step AND d.epoch < made.epoch
+-- name: settle
+-- Writes what was decided about those executions that are as they are remembered, and says which they are.
+SELECT id, version, at, owed_ids
+FROM settle($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::json, $6::json, $7::json, $8::json)
 
 -- name: insert_deliverables
--- What an execution hands to its client; a later epoch replaces what an earlier one made.
-INSERT INTO deliverables (execution_id, step, format, epoch, ref)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::jsonb[])
-ON CONFLICT (execution_id, step, format) DO UPDATE SET ref = excluded.ref, epoch = excluded.epoch, created_at = now()
+-- What an execution hands to its client, instead of what older epochs of the same steps made.
+SELECT write_deliverables($1::json, NULL)
 
 -- name: insert_timeline
 -- Facts that a step row cannot tell.

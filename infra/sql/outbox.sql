@@ -1,10 +1,6 @@
 -- name: insert_owed
 -- Publishes owed after the commit.
-INSERT INTO outbox (exchange, routing_key, message_type, body, correlation_id, traceparent, mandatory, execution_id,
-                    reply_to, headers)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::boolean[], $8::uuid[],
-                     $9::text[], $10::jsonb[])
-RETURNING id
+SELECT id FROM write_owed($1::json, NULL)
 
 -- name: claim_owed
 -- Publishes that were owed for longer than $1 seconds, each to one coordinator at a time.

@@ -1,6 +1,7 @@
 """What a coordinator remembers of executions is never believed against the database."""
 
 import asyncio
+import json
 import uuid
 from typing import Any
 
@@ -184,15 +185,42 @@ async def test_what_goes_the_short_way_leaves_behind_only_what_has_changed(table
     assert (await statuses(tables, second))["a"] == "dispatched"
 
 
-async def test_what_writes_more_than_steps_takes_the_long_way(tables: Factory) -> None:
+async def test_what_needs_more_takes_the_long_way(tables: Factory) -> None:
     execution_id, held = await started(tables)
     _, settled = await shortcut.settle(held, [failed(execution_id, "a")])
     assert not settled, "its retry needs a timer"
-    await transitions.advance(held, [completed(execution_id, "a")])
-    _, settled = await shortcut.settle(held, [completed(execution_id, "b")])
-    assert not settled, "it ends the execution"
-    _, settled = await shortcut.settle(state(tables), [completed(execution_id, "b")])
+    _, settled = await shortcut.settle(state(tables), [completed(execution_id, "a")])
     assert not settled, "another coordinator remembers nothing"
+
+
+async def test_an_execution_ends_on_the_short_way_as_on_the_long_one(tables: Factory) -> None:
+    steps: list[dict[str, Any]] = [
+        {"name": "a", "stage": "work"},
+        {"name": "b", "stage": "work", "depends_on": ["a"], "deliver": ["json"]},
+    ]
+    executions = await submit(tables, 3, steps=steps)
+    held = state(tables)
+    await transitions.advance(held, [facts.Started(execution_id) for execution_id in executions])
+    await transitions.advance(held, [completed(execution_id, "a") for execution_id in executions])
+    await transitions.advance(state(tables), [completed(executions[0], "b")])
+    outcome, settled = await shortcut.settle(held, [completed(execution_id, "b") for execution_id in executions])
+    assert settled == set(executions[1:]), "the first has ended already"
+    assert outcome.finished == 2
+    owed = await tables.fetch("SELECT * FROM outbox ORDER BY id")
+    assert [(o.id, o.execution_id, o.routing_key, o.body) for o in outcome.owed] == [
+        (row["id"], row["execution_id"], row["routing_key"], row["body"])
+        for row in owed
+        if row["execution_id"] in settled
+    ]
+    assert len(owed) == 6, "each is told to whoever asked and to whoever watches"
+    found = await tables.fetch("SELECT status, finished_at, explanation FROM executions")
+    assert [(row["status"], row["explanation"]) for row in found] == [("completed", "")] * 3
+    assert all(row["finished_at"] for row in found)
+    delivered = await tables.fetch("SELECT step, format, epoch, ref FROM deliverables")
+    assert [(row["step"], row["format"], row["epoch"]) for row in delivered] == [("b", "json", 1)] * 3
+    told = [json.loads(row["body"]) for row in owed if row["message_type"] == "ExecutionFinished"]
+    assert all(0 < message["seconds"] < 60 for message in told)
+    assert {len(message["deliverables"]) for message in told} == {1}
 
 
 async def test_the_short_way_waits_for_who_is_deciding(tables: Factory) -> None:

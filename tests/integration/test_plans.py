@@ -175,12 +175,14 @@ async def test_a_batch_that_goes_the_short_way(watch: plans.Watch, mode: str) ->
         steps = await executions.step_versions(connection, running)
         rows = {r.execution_id: r for r in await executions.load_steps(connection, running, []) if r.step == "a"}
         decided = [
-            executions.Remembered(i, executions.Versions(version, steps[i]), [(rows[i], rows[i]._replace(output=ref))])
+            executions.Remembered(
+                i, 1, executions.Versions(version, steps[i]), [(rows[i], rows[i]._replace(output=ref))]
+            )
             for i, (_, version) in found.items()
         ]
         await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
         before = {row["relname"]: row for row in await connection.fetch(READ)}
-        assert len(await executions.settle_steps(connection, decided)) == len(running)
+        assert len(await executions.settle(connection, decided)) == len(running)
         after = {row["relname"]: row for row in await connection.fetch(READ)}
     for table, row in after.items():
         assert row["seq_tup_read"] == before[table]["seq_tup_read"], f"{table} is read from end to end"
