@@ -1,5 +1,6 @@
 """Publishes owed after a commit that are no task: replies, finishes and cancels."""
 
+import base64
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -57,9 +58,9 @@ async def insert(connection: database.Connection, items: Sequence[Owed]) -> list
 
 
 def document(item: Owed) -> dict[str, Any]:
-    """An owed publish as it is stored, without its id; bodies are text."""
+    """An owed publish as it is stored, without its id. A body may be any bytes: what died is published as it was."""
     told = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
-    return {**told, "body": item.body.decode(), "headers": dict(item.headers)}
+    return {**told, "body": base64.b64encode(item.body).decode(), "headers": dict(item.headers)}
 
 
 async def claim(connection: database.Connection, older_than: float, limit: int) -> list[Owed]:

@@ -6,6 +6,7 @@ from typing import Any
 from contracts import encoding, messages, topology
 from contracts.refs import inline
 from contracts.tiers import Tier
+from producer import metering
 from tests.factories import Client, Factory, eventually
 
 
@@ -91,3 +92,25 @@ async def test_an_event_that_cannot_be_applied_fails_its_task_alone(factory: Fac
     )
     assert (letter["reason"], letter["message_type"]) == ("data_error", "StageCompleted")
     assert letter["execution_id"] == keys[1].execution_id
+
+
+async def test_a_meter_counts_what_is_told_together_for_each_execution(factory: Factory) -> None:
+    await factory.client()
+    await factory.template("one", [{"name": "work"}])
+    factory.coordinator()
+    async with factory.connect() as client, metering.measure(factory.settings.amqp_url) as meter:
+        for _ in range(2):
+            await client.submit("one")
+        keys = await dispatched(factory, 2)
+        outputs = {key.execution_id: inline(str(key.execution_id).encode()) for key in keys}
+        events = [
+            messages.StageCompleted(**key._asdict(), worker="w", output=outputs[key.execution_id]) for key in keys
+        ]
+        await tell(client, *(json.loads(encoding.encode(event)) for event in events))
+        accepted = {answer.execution_id: answer for answer in await client.answered(messages.JobAccepted, 2)}
+        for finished in await client.answered(messages.ExecutionFinished, 2):
+            tally = await meter.total(accepted[finished.execution_id], finished)
+            own = {ref.sha256 for execution_id, ref in outputs.items() if execution_id == finished.execution_id}
+            every = {ref.sha256 for ref in outputs.values()}
+            assert tally.documents.keys() & every == own, "each execution has its own part"
+            assert tally.largest > max(len(encoding.encode(event)) for event in events)

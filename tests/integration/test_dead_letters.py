@@ -238,3 +238,16 @@ async def test_a_message_that_could_not_be_published_is_a_letter_again(tables: F
         assert await dead_operations.verdict(connection, operation, 0) == dead_operations.Verdict(1, 0)
         (letter,) = await all_letters(connection)
         assert (letter.status, letter.problem) == ("open", "no queue takes it")
+
+
+async def test_what_is_owed_is_published_as_it_was_whatever_its_bytes(tables: Factory) -> None:
+    bodies = [b"{}", bytes(range(256)), b"", "жук".encode("utf-16")]
+    async with tables.pool.acquire() as connection:
+        stored = await outbox.insert(
+            connection, [outbox.Owed("", f"reply.{n}", "SubmitJob", body) for n, body in enumerate(bodies)]
+        )
+        found = await outbox.claim(connection, -1.0, 10)
+    assert [(owed.id, owed.routing_key, owed.body) for owed in stored] == [
+        (owed.id, owed.routing_key, owed.body) for owed in found
+    ]
+    assert [owed.body for owed in found] == bodies

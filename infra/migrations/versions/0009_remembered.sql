@@ -71,14 +71,14 @@ BEGIN
         DO UPDATE SET ref = excluded.ref, epoch = excluded.epoch, created_at = now();
 END $$;
 
--- Stores publishes that are owed after the commit, and returns them in their order.
+-- Stores publishes that are owed after the commit, their bodies in base64, and returns them in their order.
 CREATE FUNCTION write_owed(items json, belonging uuid[]) RETURNS TABLE (id bigint, execution_id uuid) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
     INSERT INTO outbox (exchange, routing_key, message_type, body, correlation_id, traceparent, mandatory, execution_id,
                         reply_to, headers)
-    SELECT new.exchange, new.routing_key, new.message_type, convert_to(new.body, 'UTF8'), new.correlation_id,
+    SELECT new.exchange, new.routing_key, new.message_type, decode(new.body, 'base64'), new.correlation_id,
            new.traceparent, new.mandatory, new.execution_id, new.reply_to, new.headers
     FROM ROWS FROM (json_to_recordset(items)
             AS (exchange text, routing_key text, message_type text, body text, correlation_id text, traceparent text,
