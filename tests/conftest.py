@@ -1,6 +1,7 @@
 """Fixtures that every kind of test may ask for."""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,6 +12,13 @@ import structlog
 from infra import settings
 from infra.local import stack as local_stack
 from tests import factories
+
+
+def pytest_configure() -> None:
+    """Lets commands that tests start be interrupted, also where the tests themselves run in the background of a shell:
+    a shell has such jobs ignore SIGINT, and what they start inherits that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers() -> int:
