@@ -1,10 +1,9 @@
 """A message taken from a queue, and the ways to settle it."""
 
 import asyncio
-import dataclasses
 import enum
 from collections.abc import Awaitable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiormq
 import aiormq.abc
@@ -120,8 +119,7 @@ class Ledger:
         return last
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A message that this process holds until it settles it, exactly once."""
 
     queue: str

@@ -20,7 +20,8 @@ ShardCounts = dict[tuple[UUID, str], dict[StepStatus, int]]
 
 
 class Versions(NamedTuple):
-    """The versions of an execution's row and of those of its steps; equal versions mean equal rows."""
+    """The versions of an execution's row and of those of its steps. Where they are as some transaction has left them,
+    so are the rows; while it goes on, it may write a row again and leave its version."""
 
     execution: str
     steps: Mapping[str, str]

@@ -58,7 +58,7 @@ async def insert(connection: database.Connection, items: Sequence[Owed]) -> list
 
 
 def document(item: Owed) -> dict[str, Any]:
-    """An owed publish as it is stored, without its id. A body may be any bytes: what died is published as it was."""
+    """An owed publish as it is stored. A body may be any bytes: what died is published as it was."""
     told = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
     return {**told, "body": base64.b64encode(item.body).decode(), "headers": dict(item.headers)}
 

@@ -2,11 +2,10 @@
 
 import asyncio
 import collections
-import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 from uuid import uuid4
 
 import aiormq
@@ -31,8 +30,7 @@ FAULTS = (aiormq.exceptions.PublishError, *LOST)
 """What a publish can come to, other than its confirm."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A message that is to be published; ``expiration`` is in seconds.
 
     A ``mandatory`` one that no queue takes is refused, any other is dropped then.

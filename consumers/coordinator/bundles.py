@@ -1,6 +1,5 @@
 """Events that a worker told together, taken apart: each counts, and fails, by itself."""
 
-import dataclasses
 from collections.abc import Sequence
 
 from contracts import bundles, encoding, topology
@@ -48,4 +47,4 @@ def _apart(delivery: Delivery) -> tuple[list[Good], list[Bad]]:
 
 def _part(delivery: Delivery, name: str, body: bytes) -> Delivery:
     headers = {header: value for header, value in delivery.headers.items() if header != topology.BUNDLED}
-    return dataclasses.replace(delivery, type=name, body=body, headers=headers)
+    return delivery._replace(type=name, body=body, headers=headers)

@@ -155,7 +155,8 @@ class Desk:
         return len(confirmed)
 
     def note(self, outcome: Outcome) -> None:
-        """Remembers what a transaction came to."""
+        """Remembers what a committed transaction came to."""
+        self.state.remember(outcome)
         for key in outcome.prepare:
             self.prepare.put_nowait(key)
         if outcome.finished:

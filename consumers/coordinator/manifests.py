@@ -42,7 +42,7 @@ async def prepare(state: State, store: Store, key: TaskKey) -> facts.Prepared | 
 
 async def _gather(connection: database.Connection, snapshot: Snapshot, name: str) -> Inputs:
     step = snapshot.template.step(name)
-    fields: dict[str, messages.TaskInput] = dict(offers.references(snapshot, step).fields)
+    fields: dict[str, messages.TaskInput] = offers.references(snapshot, step)
     for field, source in step.inputs.items():
         if source.startswith(PARAMETER_INPUT) or snapshot.template.step(source).fan_out is None:
             continue

@@ -1,6 +1,5 @@
 """What a requeued message carries so that it counts as it did before: the letter that it was, and its first sender."""
 
-import dataclasses
 from collections.abc import Mapping
 
 from contracts.messages import Json
@@ -43,6 +42,6 @@ def restored(delivery: Delivery, user: str) -> Delivery:
         return delivery
     sender = delivery.headers.get(SENDER)
     if delivery.user_id == user and isinstance(sender, str):
-        return dataclasses.replace(delivery, user_id=sender or None)
+        return delivery._replace(user_id=sender or None)
     unmarked = {name: value for name, value in delivery.headers.items() if name != dead_letters.MARK}
-    return dataclasses.replace(delivery, headers=unmarked)
+    return delivery._replace(headers=unmarked)

@@ -1,13 +1,15 @@
 """Running executions as this coordinator last saw them, so that most need not be read again.
 
-Nothing here is believed: under the execution's lock the database is asked for the version of each row, which Postgres
-changes with every write of anybody, and what differs in one row is read anew as a whole.
+Nothing here is believed: under the execution's lock the database is asked for the version of each row, which every
+transaction that writes it changes, and what differs in one row is read anew as a whole. Two writes of one transaction
+have the same version, so only what was committed is kept.
 """
 
 import dataclasses
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 from uuid import UUID
 
 from consumers.coordinator.engine.snapshot import Place, Snapshot
@@ -16,15 +18,19 @@ from contracts.states import EXECUTION_OVER, StepStatus
 from infra import database, executions
 from infra.executions import Versions, Written
 
-CAPACITY = 2000
-"""Executions; each step of one may carry a document of 4 KiB."""
+CAPACITY = 1000
+"""Executions. One holds its parameters and, of each step, the references that the step was given and has made, small
+documents in them: some kilobytes mostly, at most what fits into one message for each."""
 
 Rows = Mapping[Place, StepExecution]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Known:
-    """An execution with its steps, without shards, and the version of each row; ``began`` is when it was submitted."""
+    """An execution with its steps, without shards, and the version of each row.
+
+    ``began`` is when it was submitted, by the monotonic clock of this process.
+    """
 
     versions: Versions
     snapshot: Snapshot
@@ -33,7 +39,21 @@ class Known:
     def now(self) -> Snapshot:
         """The execution as it is by now: time alone has passed."""
         execution = self.snapshot.execution._replace(seconds=time.monotonic() - self.began)
-        return dataclasses.replace(self.snapshot, execution=execution)
+        return self.snapshot._replace(execution=execution)
+
+
+class Seen(NamedTuple):
+    """An execution before and after a transaction.
+
+    ``read`` are the versions that were read, of no step for steps that are new; ``written`` is what the database says
+    of what it wrote, None if it wrote nothing; ``began`` is when the execution was submitted.
+    """
+
+    read: Versions
+    before: Snapshot
+    after: Snapshot
+    written: Written | None
+    began: float
 
 
 class Memory:
@@ -62,11 +82,9 @@ class Memory:
                 found[execution_id] = known.snapshot.rows
         return found, versions
 
-    def keep(self, read: Versions, before: Snapshot, after: Snapshot, written: Written | None) -> None:
-        """Remembers an execution as it is about to be committed; if that fails, the versions will not be those.
-
-        ``read`` are the versions that were read, of no step for steps that are new.
-        """
+    def keep(self, seen: Seen) -> None:
+        """Remembers an execution as it was committed."""
+        read, before, after, written, began = seen
         changed = _changed_steps(before, after)
         moved = after.execution is not before.execution
         if after.execution.status in EXECUTION_OVER or ((changed or moved) and written is None):
@@ -80,7 +98,7 @@ class Memory:
             version = written.version if moved else version
             rows |= {(step, 0): _stored(before.rows[step, 0], rows[step, 0], written) for step in changed}
         snapshot = Snapshot(after.execution, after.template, rows)
-        self._known[after.id] = Known(Versions(version, steps), snapshot, time.monotonic() - before.execution.seconds)
+        self._known[after.id] = Known(Versions(version, steps), snapshot, began)
         self._known.move_to_end(after.id)
         if len(self._known) > CAPACITY:
             self._known.popitem(last=False)
@@ -95,4 +113,6 @@ def _changed_steps(old: Snapshot, new: Snapshot) -> frozenset[str]:
 def _stored(old: StepExecution, row: StepExecution, written: Written) -> StepExecution:
     """The row as it would be read: the database sets the time of an offer, and the wait is a timer's."""
     at = written.at if executions.is_offered(old, row) else row.dispatched_at
-    return row._replace(dispatched_at=None if row.status is StepStatus.PENDING else at, wait=None)
+    if row.status is StepStatus.PENDING:
+        at = None
+    return row if row.wait is None and row.dispatched_at is at else row._replace(dispatched_at=at, wait=None)

@@ -2,7 +2,7 @@
 
 It locks the executions, looks whether each is as remembered, and writes what was decided about those that are: steps,
 deliverables, their end and the messages that tell of it. Everything else takes the long way: what is not remembered,
-what has changed meanwhile, and what needs more, such as retries and fan-outs.
+what has changed meanwhile or is being changed, and what needs more, such as retries and fan-outs.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from consumers.coordinator import writing
 from consumers.coordinator.engine import decisions, facts
 from consumers.coordinator.engine.effects import Delivered, Effect, Finished, Ignored, Offer, Prepare
 from consumers.coordinator.engine.snapshot import Snapshot
-from consumers.coordinator.memory import Known
+from consumers.coordinator.memory import Known, Seen
 from consumers.coordinator.outcome import Outcome
 from consumers.coordinator.transitions import State
 from consumers.coordinator.writing import Decided
@@ -44,7 +44,7 @@ async def settle(state: State, told: Sequence[facts.TaskEvent]) -> tuple[Outcome
             state.memory.forget(before.id)
             continue
         written, owed = settled[before.id]
-        state.memory.keep(known.versions, before, after, written)
+        state.memory.keep(Seen(known.versions, before, after, written, known.began))
         outcome.owed += owed
         outcome.tasks += writing.live_offers(after, effects)
         writing.note(before, after, effects, outcome)

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 from uuid import UUID
@@ -12,7 +13,7 @@ from consumers.coordinator.engine.effects import Effect, Offer
 from consumers.coordinator.engine.snapshot import Place, Snapshot
 from consumers.coordinator.engine.tools import Tools
 from consumers.coordinator.library import Library
-from consumers.coordinator.memory import Memory
+from consumers.coordinator.memory import Memory, Seen
 from consumers.coordinator.outcome import Outcome
 from contracts import messages
 from contracts.errors import ErrorClass
@@ -39,6 +40,12 @@ class State:
     library: Library
     tools: Tools
     memory: Memory = dataclasses.field(default_factory=Memory)
+
+    def remember(self, outcome: Outcome) -> None:
+        """Keeps in mind what a transaction has seen that is committed by now."""
+        for seen in outcome.seen:
+            self.memory.keep(seen)
+        outcome.seen.clear()
 
     async def renew(self) -> None:
         """Has every connection made anew: a session keeps what it was told when it began, to only read for one."""
@@ -70,12 +77,15 @@ async def advance(state: State, told: Sequence[facts.Fact]) -> Outcome:
     async def work(connection: Connection) -> Outcome:
         return await apply(connection, state, told)
 
-    return await transact(state, work)
+    outcome = await transact(state, work)
+    state.remember(outcome)
+    return outcome
 
 
 async def apply(connection: database.Connection, state: State, told: Sequence[facts.Fact]) -> Outcome:
-    """The same inside a transaction that the caller holds."""
+    """The same inside a transaction that the caller holds, who remembers the outcome when it is committed."""
     loaded = await load(connection, state, told)
+    now = time.monotonic()
     before = loaded.snapshots
     after = dict(before)
     effects: dict[UUID, list[Effect]] = {execution_id: [] for execution_id in before}
@@ -91,7 +101,8 @@ async def apply(connection: database.Connection, state: State, told: Sequence[fa
     decided = [(before[i], after[i], effects[i]) for i in sorted(before)]
     written = await writing.write(connection, decided, state.tools, outcome)
     for old, new, _ in decided:
-        state.memory.keep(loaded.versions[new.id], old, new, written)
+        began = now - old.execution.seconds
+        outcome.seen.append(Seen(loaded.versions[new.id], old, new, written, began))
     return outcome
 
 
@@ -167,7 +178,7 @@ async def _with_initial_rows(
         if not snapshot.rows and snapshot.execution.status is ExecutionStatus.QUEUED:
             rows = decisions.initial_rows(snapshot)
             fresh += rows
-            snapshots[execution_id] = dataclasses.replace(snapshot, rows={(r.step, r.shard): r for r in rows})
+            snapshots[execution_id] = snapshot._replace(rows={(r.step, r.shard): r for r in rows})
     if fresh:
         await executions.insert_steps(connection, fresh)
     return snapshots

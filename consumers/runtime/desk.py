@@ -10,6 +10,7 @@ import structlog
 
 from consumers.runtime import outages
 from consumers.runtime.telling import Teller
+from consumers.runtime.work import Ended
 from contracts import encoding, messages, topology
 from contracts.errors import OutageError, Reason
 from contracts.messages import StageTask, TaskKey
@@ -34,7 +35,7 @@ class Held:
     since: float = dataclasses.field(default_factory=time.monotonic)
     accepted: bool = False
     cancelled_at: float | None = None
-    attempt: "asyncio.Task[messages.StageCompleted | messages.StageFailed] | None" = None
+    attempt: asyncio.Task[Ended] | None = None
 
 
 class Desk:
@@ -65,14 +66,16 @@ class Desk:
                 if held.attempt is not None:
                     held.attempt.cancel()
 
-    async def tell(self, tier: Tier, event: messages.TaskMessage, traceparent: str | None) -> None:
-        """Publishes an event; when this returns the coordinator will get it.
+    async def tell(
+        self, tier: Tier, event: messages.TaskMessage, traceparent: str | None, body: bytes | None = None
+    ) -> None:
+        """Publishes an event, encoded as ``body`` if it is already; when this returns the coordinator will get it.
 
         A queue that is gone is waited for, since a coordinator declares it again. Raises BrokerError if none does.
         """
-        body = encoding.encode(event)
+        encoded = encoding.encode(event) if body is None else body
         try:
-            await outages.outlast(lambda: self._teller.tell(tier, event, body, traceparent))
+            await outages.outlast(lambda: self._teller.tell(tier, event, encoded, traceparent))
         except OutageError as error:
             # Without its queue no event can be told, so none may be acknowledged either.
             raise BrokerError(f"{error}; run 'factory migrate'") from error

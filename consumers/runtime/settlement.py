@@ -44,22 +44,22 @@ async def handle(
         # where its lease lapses before a worker is there again.
         if offer.delivery.redelivered or task.attempt > 1:
             await _accept(desk, held, offer)
-        event = await _attempt(desk, equipment, handler, held, offer)
-        if event is None:
+        ended = await _attempt(desk, equipment, handler, held, offer)
+        if ended is None:
             await _refuse(offer, "cancelled")
             told = held.cancelled_at or held.since
             log.info("task_stopped", task=key_text(task.key), after=round(time.monotonic() - told, 3))
         else:
             worked()
-            await _outlive_cancellation(_settle(desk, held, offer, event))
+            await _outlive_cancellation(_settle(desk, held, offer, ended))
     finally:
         del desk.running[task.key]
 
 
 async def _attempt(
     desk: Desk, equipment: Equipment, handler: Handler, held: Held, offer: Offer
-) -> messages.StageCompleted | messages.StageFailed | None:
-    """The event of the attempt, None if the execution was cancelled meanwhile."""
+) -> work.Ended | None:
+    """How the attempt ended, None if the execution was cancelled meanwhile."""
     report = _reporter(desk, held, offer)
     attempt = work.attempt(equipment, handler.spec, handler.run, held.task, desk.worker, report)
     held.attempt = asyncio.create_task(attempt)
@@ -119,17 +119,17 @@ async def _accept(desk: Desk, held: Held, offer: Offer) -> None:
     await desk.tell(held.task.context.tier, event, offer.delivery.traceparent)
 
 
-async def _settle(desk: Desk, held: Held, offer: Offer, event: messages.StageCompleted | messages.StageFailed) -> None:
+async def _settle(desk: Desk, held: Held, offer: Offer, ended: work.Ended) -> None:
     """The event first, confirmed; only then the acknowledgement."""
-    await desk.tell(held.task.context.tier, event, offer.delivery.traceparent)
+    await desk.tell(held.task.context.tier, ended.event, offer.delivery.traceparent, ended.body)
     desk.settled(held.task.key)
     failpoints.reach(Failpoint.TASK_ACKING)
     await offer.delivery.ack()
     failpoints.reach(Failpoint.TASK_ACKED)
-    _note(held, event)
+    _note(held, ended.event)
 
 
-def _note(held: Held, event: messages.StageCompleted | messages.StageFailed) -> None:
+def _note(held: Held, event: work.Event) -> None:
     failed = isinstance(event, messages.StageFailed)
     if not failed and not log.is_enabled_for(logging.DEBUG):
         # A line for each of a thousand tasks a second would cost more than the tasks.

@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from consumers.runtime.slots import Slots
@@ -43,13 +43,21 @@ Decode = Callable[[Delivery], StageTask | None]
 """The task in a delivery; None for one that holds none, which is then settled elsewhere."""
 
 
-def prefetch(spec: StageSpec, slots: int, stages: int) -> int:
-    """How many tasks of each tier a worker of so many stages holds, those in its slots included.
+def share(specs: Sequence[StageSpec], slots: int) -> int:
+    """How many tasks of each tier and short stage a worker of these stages may hold, so that it holds ``MOST_HELD`` in
+    all: a slow stage holds what is in slots, and one for each tier that it was told of."""
+    slow = sum(is_slow(spec) for spec in specs)
+    room = MOST_HELD - (slots + slow * len(Tier) if slow else 0)
+    return max(1, room // (len(Tier) * max(1, len(specs) - slow)))
 
-    One tier alone can fill all slots and a buffer of what they do in a fifth of a second, as far as ``MOST_HELD`` goes.
+
+def prefetch(spec: StageSpec, slots: int, most: int) -> int:
+    """How many tasks of each tier a worker holds of a short stage, those in its slots included; at most its share.
+
+    One tier alone can fill all slots and a buffer of what they do in a fifth of a second, as far as the share goes.
     """
     buffer = math.ceil(BUFFER_SECONDS * slots / max(spec.typical_seconds, 0.001))
-    return max(1, min(slots + buffer, (MOST_HELD - slots) // (len(Tier) * stages)))
+    return min(slots + buffer, most)
 
 
 def is_slow(spec: StageSpec) -> bool:
@@ -78,11 +86,11 @@ class Supply:
 
     @classmethod
     async def connect(
-        cls, connection: Connection, spec: StageSpec, slots: Slots, decode: Decode, stages: int
+        cls, connection: Connection, spec: StageSpec, slots: Slots, decode: Decode, share: int
     ) -> "Supply":
-        """A supply with a consumer for each tier, none of them started if the stage is slow; one of so many."""
+        """A supply with a consumer for each tier, none of them started if the stage is slow."""
         supply = cls(spec, slots, decode, await connection.puller())
-        most = 1 if supply._pulls else prefetch(spec, slots.number, stages)
+        most = 1 if supply._pulls else prefetch(spec, slots.number, share)
         for tier in Tier:
             queue = topology.stage_queue(spec.name, tier)
             arrive = functools.partial(supply._arrive, tier)

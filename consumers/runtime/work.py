@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pydantic_core
 import structlog
@@ -27,6 +27,14 @@ Run = Callable[[StageContext, Any], Awaitable[Artifact]]
 
 Event = StageCompleted | StageFailed
 
+
+class Ended(NamedTuple):
+    """How an attempt ended, and that as it is published."""
+
+    event: Event
+    body: bytes
+
+
 _LONG_TEXT, _MANY_ITEMS = 64 * 1024, 64
 
 EXPLANATION_BYTES = 2000
@@ -37,14 +45,13 @@ DETAILS = 8
 
 async def attempt(
     equipment: Equipment, spec: StageSpec, run: Run, task: StageTask, worker: str, report: Report
-) -> Event:
-    """The event that tells how the attempt ended; only a cancellation ends it without one."""
+) -> Ended:
+    """How the attempt ended; only a cancellation ends it without telling."""
     began = time.monotonic()
     try:
         async with asyncio.timeout(task.timeout):
             event = await _completed(equipment, spec, run, task, worker, report, began)
-        encoding.encode(event)
-        return event
+        return Ended(event, encoding.encode(event))
     except TimeoutError:
         error: StageError = StageError(f"the work took longer than its time-out of {task.timeout:g} s")
         return _failed(task, worker, began, error, ErrorClass.TIMEOUT)
@@ -126,8 +133,8 @@ def _summary(spec: StageSpec, output: Artifact) -> Summary:
     return summary
 
 
-def _failed(task: StageTask, worker: str, began: float, error: StageError, error_class: ErrorClass) -> StageFailed:
-    return StageFailed(
+def _failed(task: StageTask, worker: str, began: float, error: StageError, error_class: ErrorClass) -> Ended:
+    event = StageFailed(
         execution_id=task.execution_id,
         epoch=task.epoch,
         step=task.step,
@@ -141,3 +148,4 @@ def _failed(task: StageTask, worker: str, began: float, error: StageError, error
         after=min(error.after, 86400.0) if isinstance(error, TransientError) and error.after is not None else None,
         metrics={"seconds": round(time.monotonic() - began, 4)},
     )
+    return Ended(event, encoding.encode(event))

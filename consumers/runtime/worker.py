@@ -15,7 +15,7 @@ from consumers.runtime.control import Control
 from consumers.runtime.desk import Desk
 from consumers.runtime.equipment import Equipment
 from consumers.runtime.slots import Place, Slots
-from consumers.runtime.supply import Offer, Supply
+from consumers.runtime.supply import Offer, Supply, share
 from contracts import encoding, topology
 from contracts.errors import MessageError, Reason
 from contracts.messages import StageTask, WorkerHeartbeat
@@ -103,8 +103,9 @@ class Worker:
     async def begin(self, incoming: Connection, handlers: Sequence[Handler]) -> list[asyncio.Task[None]]:
         """Starts everything and returns the tasks that run until they are cancelled."""
         await control.listen(incoming, self._control)
+        most = share([handler.spec for handler in handlers], self._slots.number)
         for handler in handlers:
-            supply = await Supply.connect(incoming, handler.spec, self._slots, self._decode, len(handlers))
+            supply = await Supply.connect(incoming, handler.spec, self._slots, self._decode, most)
             self._supplies.append(supply)
         await self._follow_pauses()
         loops = [self._group.create_task(self._heartbeats()), self._group.create_task(self._watch(incoming))]

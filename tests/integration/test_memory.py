@@ -1,6 +1,5 @@
 """What a coordinator remembers of executions is never believed against the database."""
 
-import asyncio
 import json
 import uuid
 from typing import Any
@@ -15,8 +14,8 @@ from contracts import messages
 from contracts.errors import ErrorClass
 from contracts.executions import StepExecution
 from contracts.messages import TaskKey
-from contracts.states import StepStatus
-from tests.factories import Factory, eventually
+from contracts.states import PauseReason, StepStatus
+from tests.factories import Factory
 from tests.integration.rows import document, state, submit
 
 
@@ -223,19 +222,47 @@ async def test_an_execution_ends_on_the_short_way_as_on_the_long_one(tables: Fac
     assert {len(message["deliverables"]) for message in told} == {1}
 
 
-async def test_the_short_way_waits_for_who_is_deciding(tables: Factory) -> None:
+async def test_the_short_way_leaves_alone_what_somebody_is_deciding(tables: Factory) -> None:
+    first, second = await submit(tables, 2)
+    held = state(tables)
+    await transitions.advance(held, [facts.Started(first), facts.Started(second)])
+
+    async def cancelled(connection: Connection) -> set[uuid.UUID]:
+        await transitions.apply(connection, state(tables), [facts.Cancelled(first, "somebody")])
+        _, settled = await shortcut.settle(held, [completed(first, "a"), completed(second, "a")])
+        return settled
+
+    assert await transitions.transact(held, cancelled) == {second}
+    assert (await statuses(tables, first))["a"] == "cancelled"
+    assert (await statuses(tables, second))["b"] == "dispatched"
+
+
+async def test_what_is_not_committed_is_not_remembered(tables: Factory) -> None:
+    steps = [{"name": "a", "stage": "work"}, {"name": "b", "stage": "work"}]
+    (execution_id,) = await submit(tables, steps=steps)
+    held = state(tables)
+    await transitions.advance(held, [facts.Started(execution_id)])
+    before = held.memory.known(execution_id)
+
+    async def twice(connection: Connection) -> Outcome:
+        outcome = await transitions.apply(connection, held, [accepted(execution_id, "a")])
+        assert held.memory.known(execution_id) is before, "rows that one transaction writes twice keep one version"
+        outcome.add(await transitions.apply(connection, held, [facts.Paused(execution_id, PauseReason.OPERATOR)]))
+        return outcome
+
+    held.remember(await transitions.transact(held, twice))
+    assert await loaded(held, execution_id) == await loaded(state(tables), execution_id)
+    assert await shortcut.settle(held, [completed(execution_id, "b")]) == (Outcome(), set()), "it is paused"
+
+
+async def test_the_age_of_an_execution_is_that_of_its_submission(tables: Factory) -> None:
     execution_id, held = await started(tables)
-
-    async def cancelled(connection: Connection) -> asyncio.Task[tuple[Outcome, set[uuid.UUID]]]:
-        await transitions.apply(connection, state(tables), [facts.Cancelled(execution_id, "somebody")])
-        waiting = asyncio.create_task(shortcut.settle(held, [completed(execution_id, "a")]))
-
-        async def waits() -> bool:
-            return bool(await tables.fetch("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
-
-        await eventually(waits, "the statement waits for the lock")
-        return waiting
-
-    waiting = await transitions.transact(held, cancelled)
-    assert await waiting == (Outcome(), set())
-    assert (await statuses(tables, execution_id))["a"] == "cancelled"
+    before = held.memory.known(execution_id)
+    await shortcut.settle(held, [accepted(execution_id, "a")])
+    _, settled = await shortcut.settle(held, [completed(execution_id, "a")])
+    after = held.memory.known(execution_id)
+    assert settled == {execution_id}
+    assert before is not None
+    assert after is not None
+    assert after.snapshot.rows != before.snapshot.rows
+    assert after.began == before.began

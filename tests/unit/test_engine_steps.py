@@ -1,7 +1,5 @@
 """The life of a step: each fact about a task, in each state in which it may arrive."""
 
-import dataclasses
-
 import pytest
 
 from consumers.coordinator.engine import decisions, effects, facts
@@ -260,5 +258,5 @@ def test_a_paused_execution_takes_results_in_and_begins_nothing() -> None:
     assert game.complete("a") == []
     assert game.statuses() == {"a": "completed", "b": "pending"}
     resumed = game.execution._replace(status=ExecutionStatus.RUNNING)
-    change = decisions.advance(Change(dataclasses.replace(game.snapshot(), execution=resumed)), game.tools)
+    change = decisions.advance(Change(game.snapshot()._replace(execution=resumed)), game.tools)
     assert change.snapshot.step("b").status is StepStatus.DISPATCHED

@@ -22,18 +22,20 @@ def spec(typical: float, timeout: float = 60.0) -> StageSpec:
 
 
 @pytest.mark.parametrize(
-    ("typical", "slots", "held"), [(1.0, 8, 10), (0.5, 16, 23), (0.002, 8, 58), (0.002, 64, 44), (1.0, 200, 10)]
+    ("typical", "slots", "held"), [(1.0, 8, 10), (0.5, 16, 23), (0.002, 8, 60), (0.002, 64, 60), (1.0, 200, 60)]
 )
 def test_one_tier_fills_the_slots_and_a_buffer_as_far_as_a_heartbeat_reaches(
     typical: float, slots: int, held: int
 ) -> None:
-    assert supply.prefetch(spec(typical), slots, 1) == held
+    assert supply.prefetch(spec(typical), slots, supply.share([spec(typical)], slots)) == held
 
 
-@pytest.mark.parametrize("stages", [1, 2, 5, 10])
+@pytest.mark.parametrize(("short", "slow"), [(1, 0), (2, 0), (5, 0), (10, 0), (1, 1), (2, 3), (0, 5)])
 @pytest.mark.parametrize("slots", [1, 8, 64, MOST_AT_ONCE])
-def test_a_heartbeat_can_name_all_that_a_worker_may_hold(slots: int, stages: int) -> None:
-    number = slots + len(Tier) * stages * supply.prefetch(spec(0.001), slots, stages)
+def test_a_heartbeat_can_name_all_that_a_worker_may_hold(slots: int, short: int, slow: int) -> None:
+    most = supply.share([spec(0.001)] * short + [spec(9.0)] * slow, slots)
+    number = len(Tier) * short * supply.prefetch(spec(0.001), slots, most)
+    number += slots + len(Tier) * slow if slow else 0
     held = tuple(TaskKey(uuid.uuid4(), 9999, "s" * 63, shard, 9999) for shard in range(number))
     beat = WorkerHeartbeat(
         worker="w" * 100, sequence=10**6, stages=("s" * 63,), capacity=slots, in_flight=slots, held=held

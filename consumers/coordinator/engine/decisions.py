@@ -46,7 +46,8 @@ def apply(snapshot: Snapshot, fact: facts.Fact, tools: Tools) -> Change:
         case facts.TimeUp():
             return _time_up(change)
         case _:
-            row = snapshot.rows.get((fact.key.step, fact.key.shard))
+            key = fact.key
+            row = snapshot.rows.get((key.step, key.shard))
             refused = guards.refusal(snapshot, row, fact)
             if row is not None and guards.is_late_start(fact, snapshot, row):
                 return attempts.note_late_start(change, row, fact.worker)
@@ -139,7 +140,8 @@ def advance(change: Change, tools: Tools) -> Change:
             running = change.snapshot.execution.status is ExecutionStatus.RUNNING
             if running and row.status is StepStatus.PENDING and _upstream_done(change.snapshot, step):
                 change = _begin(change, step, row, tools)
-                moved = True
+                # Only what is over as soon as it begins lets others begin, those before it in the template as well.
+                moved = moved or change.snapshot.step(step.name).status in STEP_OVER
     return _conclude(change)
 
 
@@ -154,10 +156,15 @@ def _upstream_done(snapshot: Snapshot, step: Step) -> bool:
 
 def _conclude(change: Change) -> Change:
     snapshot = change.snapshot
-    rows = [snapshot.step(step.name) for step in snapshot.template.steps]
-    if snapshot.execution.status is not ExecutionStatus.RUNNING or any(row.status not in STEP_OVER for row in rows):
+    if snapshot.execution.status is not ExecutionStatus.RUNNING:
         return change
-    failed = [row.step for row in rows if row.status is StepStatus.FAILED]
+    failed = []
+    for step in snapshot.template.steps:
+        status = snapshot.step(step.name).status
+        if status not in STEP_OVER:
+            return change
+        if status is StepStatus.FAILED:
+            failed.append(step.name)
     if failed:
         return endings.end(change, ExecutionStatus.PARTIAL, "without " + ", ".join(failed))
     return endings.end(change, ExecutionStatus.COMPLETED, "")

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from consumers.coordinator.engine.snapshot import Snapshot
 from contracts import messages
@@ -9,8 +10,7 @@ from contracts.executions import StepExecution
 from contracts.messages import TaskKey
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """Publish this task after the commit; ``body`` is the task as it is published."""
 
     task: messages.StageTask
@@ -131,8 +131,7 @@ Effect = (
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A snapshot after a transition, and what follows from it."""
 
     snapshot: Snapshot

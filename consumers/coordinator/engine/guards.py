@@ -1,5 +1,6 @@
 """Which facts about a task count: those about its current attempt, in the state they belong to."""
 
+from collections.abc import Mapping
 from typing import TypeGuard
 
 from consumers.coordinator.engine import facts
@@ -7,6 +8,12 @@ from consumers.coordinator.engine.snapshot import Snapshot
 from contracts import messages
 from contracts.executions import StepExecution
 from contracts.states import EXECUTION_OVER, STEP_OFFERED, StepStatus
+
+_EXPECTED: Mapping[type, frozenset[StepStatus]] = {
+    facts.RetryDue: frozenset({StepStatus.WAITING}),
+    facts.Prepared: frozenset({StepStatus.READY}),
+}
+"""In which status a row must be for these facts to count."""
 
 
 def is_late_start(fact: facts.TaskFact, snapshot: Snapshot, row: StepExecution) -> TypeGuard[messages.StageAccepted]:
@@ -30,7 +37,8 @@ def refusal(snapshot: Snapshot, row: StepExecution | None, fact: facts.TaskFact)
         return "unknown"
     parent = snapshot.step(row.step)
     # Shards that a reopened step has left behind keep their epoch; they are rows, and no part of it any more.
-    if (fact.key.epoch, fact.key.attempt) != (row.epoch, row.attempt) or row.epoch != parent.epoch:
+    key = fact.key
+    if (key.epoch, key.attempt) != (row.epoch, row.attempt) or row.epoch != parent.epoch:
         return "stale"
     if row is parent and row.shards is not None:
         return "fanned_out"
@@ -38,10 +46,9 @@ def refusal(snapshot: Snapshot, row: StepExecution | None, fact: facts.TaskFact)
         return "over"
     if isinstance(fact, facts.RetryDue | facts.Prepared) and not snapshot.running:
         return "paused"
-    expected = {facts.RetryDue: {StepStatus.WAITING}, facts.Prepared: {StepStatus.READY}}.get(type(fact), STEP_OFFERED)
-    if row.status not in expected:
+    if row.status not in _EXPECTED.get(type(fact), STEP_OFFERED):
         return "duplicate"
-    holder = {facts.LeaseLapsed: getattr(fact, "worker", None), facts.TaskLost: None}
-    if type(fact) in holder and holder[type(fact)] != row.worker:
-        return "stale"
+    if isinstance(fact, facts.LeaseLapsed | facts.TaskLost):
+        holder = fact.worker if isinstance(fact, facts.LeaseLapsed) else None
+        return None if holder == row.worker else "stale"
     return None

@@ -1,7 +1,5 @@
 """Fan-out and join: shards are counted by status, never read; only a window of them is offered at a time."""
 
-import dataclasses
-
 from consumers.coordinator.engine import failures, offers
 from consumers.coordinator.engine.effects import CancelShards, Change, OpenShards, ReleaseShards, StopWork
 from consumers.coordinator.engine.failures import Failure
@@ -61,7 +59,7 @@ def _check(snapshot: Snapshot, step: Step, parent: StepExecution, evaluate: offe
 
 def _opened(snapshot: Snapshot, parent: StepExecution) -> Snapshot:
     shards = {StepStatus.PENDING: parent.shards or 0}
-    return dataclasses.replace(snapshot, counts={**snapshot.counts, parent.step: shards}).with_row(parent)
+    return snapshot._replace(counts={**snapshot.counts, parent.step: shards}).with_row(parent)
 
 
 def _released(change: Change, step: Step) -> Change:

@@ -37,7 +37,7 @@ def build(snapshot: Snapshot, row: StepExecution, evaluate: Evaluate) -> StageTa
     parent = snapshot.step(row.step)
     execution = snapshot.execution
     # Prepared inputs stand in the row of the step itself; its shards share them.
-    inputs = Inputs() if parent.manifest else parent.inputs or references(snapshot, step)
+    inputs = Inputs() if parent.manifest else parent.inputs or Inputs(fields=references(snapshot, step))
     return StageTask(
         execution_id=execution.id,
         epoch=row.epoch,
@@ -72,14 +72,14 @@ def parameters(snapshot: Snapshot, step: Step, evaluate: Evaluate) -> dict[str, 
     return {field: value for field, value in values.items() if value is not None}
 
 
-def references(snapshot: Snapshot, step: Step) -> Inputs:
-    """What the step reads of steps that were not fanned out; a step that has no output is left out."""
+def references(snapshot: Snapshot, step: Step) -> dict[str, messages.TaskInput]:
+    """By field, what the step reads of steps that were not fanned out; a step that has no output is left out."""
     fields: dict[str, messages.TaskInput] = {}
     for field, source in step.inputs.items():
         ref = _reference(snapshot, source)
         if ref is not None:
             fields[field] = ref
-    return Inputs(fields=fields)
+    return fields
 
 
 def _reference(snapshot: Snapshot, source: str) -> DataRef | None:
@@ -93,10 +93,12 @@ def needs_preparing(snapshot: Snapshot, step: Step) -> bool:
     """Whether the inputs must be gathered first: an upstream was fanned out, or they are too large for a message."""
     if any(snapshot.template.step(name).fan_out for name in _upstream(step)):
         return True
-    inputs = references(snapshot, step)
+    fields = references(snapshot, step)
     # Mostly it is enough to know that even the longest way to write them would fit.
-    most = sum(_MOST_OF_A_REFERENCE + _MOST_ESCAPED * len(_carried(source)) for source in inputs.fields.values())
-    return most > messages.INPUTS_LIMIT and len(inputs.model_dump_json(exclude_none=True)) > messages.INPUTS_LIMIT
+    most = sum(_MOST_OF_A_REFERENCE + _MOST_ESCAPED * len(_carried(source)) for source in fields.values())
+    if most <= messages.INPUTS_LIMIT:
+        return False
+    return len(Inputs(fields=fields).model_dump_json(exclude_none=True)) > messages.INPUTS_LIMIT
 
 
 def _carried(source: messages.TaskInput) -> str:

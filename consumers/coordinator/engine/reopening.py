@@ -1,6 +1,5 @@
 """Doing a part of an execution again: under a new epoch, so that work of before cannot finish what was reopened."""
 
-import dataclasses
 from collections.abc import Iterable
 
 from consumers.coordinator.engine import facts, joins
@@ -93,7 +92,7 @@ def _reopened(change: Change, names: set[str], kept: set[str]) -> Change:
     status = ExecutionStatus.QUEUED if old.status in EXECUTION_OVER else old.status
     execution = old._replace(epoch=old.epoch + 1, status=status, explanation="")
     interrupted = any(_begun(change.snapshot.step(name)) for name in names)
-    change = change.to(dataclasses.replace(change.snapshot, execution=execution))
+    change = change.to(change.snapshot._replace(execution=execution))
     for step in change.snapshot.template.steps:
         row = change.snapshot.step(step.name)
         if step.name not in names:

@@ -1,7 +1,8 @@
 """One execution as the engine sees it: its row, its template, its steps, and the shards that are being touched."""
 
-import dataclasses
+import types
 from collections.abc import Mapping
+from typing import NamedTuple
 from uuid import UUID
 
 from contracts.executions import Execution, StepExecution
@@ -13,14 +14,16 @@ Place = tuple[str, int]
 """A step and a shard of it; shard 0 is the step itself."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Snapshot:
-    """``rows`` holds every step and the shards asked for; ``counts`` the shards by status of open fan-outs."""
+class Snapshot(NamedTuple):
+    """``rows`` holds every step and the shards asked for; ``counts`` the shards by status of open fan-outs.
+
+    A tuple, as what it holds: several are made for each event.
+    """
 
     execution: Execution
     template: Template
     rows: Mapping[Place, StepExecution]
-    counts: Mapping[str, Mapping[StepStatus, int]] = dataclasses.field(default_factory=dict)
+    counts: Mapping[str, Mapping[StepStatus, int]] = types.MappingProxyType({})
 
     @property
     def id(self) -> UUID:
@@ -41,9 +44,7 @@ class Snapshot:
 
     def with_shards_moved(self, step: str, old: StepStatus, new: StepStatus, number: int) -> "Snapshot":
         """This snapshot with a number of unloaded shards of a step counted under another status."""
-        return dataclasses.replace(
-            self, counts={**self.counts, step: _moved(self.counts.get(step, {}), old, new, number)}
-        )
+        return self._replace(counts={**self.counts, step: _moved(self.counts.get(step, {}), old, new, number)})
 
     def with_shards_cancelled(self, step: str) -> "Snapshot":
         """This snapshot with every shard of a step cancelled that is not over, the unloaded ones as counts."""
@@ -58,7 +59,7 @@ class Snapshot:
             over = {status: number for status, number in counts[step].items() if status in STEP_OVER}
             left = sum(counts[step].values()) - sum(over.values())
             counts = {**counts, step: {**over, StepStatus.CANCELLED: over.get(StepStatus.CANCELLED, 0) + left}}
-        return dataclasses.replace(self, rows=rows, counts=counts)
+        return self._replace(rows=rows, counts=counts)
 
     def with_status(
         self, status: ExecutionStatus, explanation: str = "", reason: PauseReason | None = None
@@ -67,11 +68,11 @@ class Snapshot:
         execution = self.execution._replace(
             status=status, explanation=explanation or self.execution.explanation, pause_reason=reason
         )
-        return dataclasses.replace(self, execution=execution)
+        return self._replace(execution=execution)
 
     def with_counts(self, step: str, counts: Mapping[StepStatus, int]) -> "Snapshot":
         """This snapshot with the shards of a step counted anew."""
-        return dataclasses.replace(self, counts={**self.counts, step: counts})
+        return self._replace(counts={**self.counts, step: counts})
 
     @property
     def running(self) -> bool:

@@ -90,7 +90,8 @@ BEGIN
     RETURNING outbox.id, outbox.execution_id;
 END $$;
 
--- Locks executions, finds those that are exactly as they are remembered, and writes what was decided about them.
+-- Locks executions, finds those that are exactly as they are remembered, and writes what was decided about them. What
+-- somebody else has locked is being changed, and is left alone like what has changed.
 --
 -- "versions" are those of the executions' rows, "step_versions" those of their steps in the order of their names, and
 -- "changed" says how many of the changes of steps and executions are about each. Returns what was settled, with the ids of
@@ -101,6 +102,7 @@ CREATE FUNCTION settle(ids uuid[], versions text[], step_versions text[], change
 RETURNS TABLE (id uuid, version text, at timestamptz, owed_ids bigint[]) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
+    locked uuid[];
     settled uuid[];
     due integer;
     written integer := 0;
@@ -108,13 +110,14 @@ DECLARE
     numbers bigint[];
     owners uuid[];
 BEGIN
-    PERFORM FROM executions e WHERE e.id = ANY (ids) ORDER BY e.id FOR UPDATE;
-    -- A statement of its own, which sees what was committed while the locks were waited for.
+    SELECT array_agg(free.id) INTO locked
+    FROM (SELECT e.id FROM executions e WHERE e.id = ANY (ids) ORDER BY e.id FOR UPDATE SKIP LOCKED) AS free;
+    -- A statement of its own, which sees all that was committed before the locks were had.
     SELECT array_agg(known.id), sum(known.changed) INTO settled, due
     FROM unnest(ids, versions, step_versions, changed) AS known (id, version, steps, changed)
     JOIN executions e ON e.id = known.id AND e.xmin::text = known.version
     JOIN clients c ON c.id = e.client_id AND c.monthly_budget IS NULL
-    WHERE known.steps = (
+    WHERE known.id = ANY (locked) AND known.steps = (
         SELECT string_agg(s.xmin::text, ' ' ORDER BY s.step COLLATE "C")
         FROM step_executions s WHERE s.execution_id = known.id AND s.shard = 0);
     IF due > 0 THEN
