@@ -16,16 +16,18 @@ TEMPLATE = Path(__file__).parent / "report.md.j2"
 
 def write() -> None:
     """Writes the page, and draws the pictures where the environment with matplotlib is."""
-    found = results.load()
+    PAGE.write_text(page(results.load()), encoding="utf-8")
+    if PEERS.exists():
+        subprocess.run([str(PEERS), "-m", "benchmarks.plots"], check=True, cwd=ROOT)
+
+
+def page(found: results.Results) -> str:
+    """The figures for reading; a part that was not measured is left out."""
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, autoescape=True
     )
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        figures=found, ordered=_ordered(found), ratios=_ratios(found)
-    )
-    PAGE.write_text(page.rstrip() + "\n", encoding="utf-8")
-    if PEERS.exists():
-        subprocess.run([str(PEERS), "-m", "benchmarks.plots"], check=True, cwd=ROOT)
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(figures=found, ordered=_ordered(found), ratios=_ratios(found)).rstrip() + "\n"
 
 
 def _ordered(found: results.Results) -> list[dict[str, Any]]:

@@ -80,21 +80,23 @@ def _run(system: System, settings: Settings, load: Load, folder: Path) -> Run:
         samples if load.latency else None,
     )
     log = folder / "log"
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(
             [*children.BOUND, *system.command()],
             env=system.environment(settings, given.environment()),
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-        )
-    try:
-        return _watch(process, settings, load, samples)
-    except RunError as error:
-        raise RunError(f"{system.name}: {error}\n{log.read_text()[-4000:]}") from None
-    finally:
-        process.terminate()
-        children.end(process)
+        ) as process,
+    ):
+        try:
+            return _watch(process, settings, load, samples)
+        except RunError as error:
+            raise RunError(f"{system.name}: {error}\n{log.read_text()[-4000:]}") from None
+        finally:
+            process.terminate()
+            children.end(process)
 
 
 def _watch(process: "subprocess.Popen[str]", settings: Settings, load: Load, samples: Path) -> Run:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -26,6 +27,9 @@ async def repeat(session: Callable[[], Awaitable[None]], health: Health, stop: a
     failures = 0
     chance = random.SystemRandom()
     while not stop.is_set():
+        if failures:
+            # What a broken session leaves refers to itself in circles, which are seldom looked for otherwise.
+            gc.collect()
         began = time.monotonic()
         try:
             await session()

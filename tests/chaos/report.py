@@ -1,11 +1,12 @@
 """What a run of rows came to, in lines, in a table, and as data."""
 
-import dataclasses
 import json
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pydantic_core
 
 from tests.chaos.matrix import Result
 
@@ -62,15 +63,17 @@ def _cells(runs: Sequence[Result]) -> list[str]:
 
 def as_data(results: Sequence[Result], left_out: Mapping[str, str]) -> str:
     """The same for programs."""
-    rows: list[dict[str, Any]] = [{**dataclasses.asdict(result), "passed": result.passed} for result in results]
+    rows: list[dict[str, Any]] = [
+        {**pydantic_core.to_jsonable_python(result), "passed": result.passed} for result in results
+    ]
     return json.dumps({"machine": platform.platform(), "rows": rows, "left_out": dict(left_out)}, indent=1)
 
 
 def write(path: Path, results: Sequence[Result], left_out: Mapping[str, str]) -> None:
     """Writes the report: a table for a name that ends in .md, else data."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = as_data(results, left_out)
     if path.suffix == ".md":
         title = "# Chaos\n\nWhat `make chaos` found. Each row is a fault, tried under load on real servers.\n\n"
-        text = title + table(results, left_out)
-    path.write_text(text)
+        path.write_text(title + table(results, left_out))
+    else:
+        path.write_text(as_data(results, left_out))
