@@ -22,7 +22,8 @@ setup: ## install what is missing: virtual environment, pinned packages, RabbitM
 demo: setup ## run a job on sample feeds and show its report
 	$(BIN)/factory demo $(ARGS)
 
-test: setup ## run all tests (unit, integration, e2e) on servers of their own
+test: ## run all tests (unit, integration, e2e) on servers of their own
+	@PYTHON='$(PYTHON)' infra/local/setup.sh tests
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: setup ## ruff and the strict type check
@@ -40,8 +41,9 @@ bench: setup ## measure beside other systems (SYSTEMS=factory,floor SECONDS_EACH
 	$(BIN)/python -m benchmarks $(if $(SYSTEMS),--systems $(SYSTEMS)) $(if $(PARTS),--parts $(PARTS)) \
 		$(if $(SECONDS_EACH),--seconds-each $(SECONDS_EACH)) $(if $(ALTERNATIONS),--alternations $(ALTERNATIONS)) $(ARGS)
 
-docs: setup ## write docs/schemas and docs/asyncapi.json from the contracts
+docs: setup ## write what is derived from code: schemas, metrics, dashboards
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m infra.grafana
 
 up: setup ## start the local stack and the factory in the background
 	$(BIN)/factory up

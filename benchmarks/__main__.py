@@ -10,7 +10,19 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import comparison, environment, fairness, feeds, growth, idle, profile, report, results, use
+from benchmarks import (
+    comparison,
+    environment,
+    fairness,
+    feeds,
+    growth,
+    idle,
+    instruments,
+    profile,
+    report,
+    results,
+    use,
+)
 from benchmarks.systems import SYSTEMS
 from infra.local import stack
 from infra.settings import Settings
@@ -24,6 +36,7 @@ OWN: dict[str, Measure] = {
     "use": use.measure,
     "feeds": feeds.measure,
     "profile": profile.measure,
+    "instruments": instruments.measure,
 }
 """What is measured of the factory alone."""
 

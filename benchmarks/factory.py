@@ -4,10 +4,14 @@
 """
 
 import asyncio
+import contextlib
 import os
+import socket
 import sys
 import uuid
+from collections.abc import Sequence
 
+import aiohttp
 import uvloop
 
 from benchmarks import children, drive
@@ -24,6 +28,11 @@ CLIENT, TIER = "bench", Tier.ENTERPRISE
 
 FINISHED = "SELECT count(*) FROM executions WHERE status = 'completed'"
 CONCURRENCY = "64"
+
+CONSUMERS, SCRAPED = "BENCH_CONSUMERS", "BENCH_SCRAPED"
+"""Variables: the module that stands for ``consumers``; whether the processes' metrics are read each second."""
+
+SCRAPE_SECONDS = 1.0
 
 
 def pipeline(steps: int = drive.STEPS, seconds: float = 0.0, stage: str = STAGE) -> templates.Template:
@@ -48,7 +57,7 @@ def commands(
     workers: int, coordinators: int = 1, concurrency: str = CONCURRENCY, stage: str = STAGE
 ) -> list[list[str]]:
     """What starts the factory's processes."""
-    process = [sys.executable, "-m", "consumers"]
+    process = [sys.executable, "-m", os.environ.get(CONSUMERS, "consumers")]
     worker = [*process, "worker", stage, "--concurrency", concurrency]
     return [[*process, "coordinator"]] * coordinators + [worker] * workers
 
@@ -74,8 +83,31 @@ async def _load(given: drive.Plan, configured: settings.Settings) -> None:
         async def finished() -> int:
             return int(await pool.fetchval(FINISHED))
 
-        with children.started(commands(given.workers), dict(os.environ), configured.home / "factory.log"):
+        started = commands(given.workers)
+        ports = {_free_port(): command for command in started} if SCRAPED in os.environ else {}
+        seen = [[*command, "--health-port", str(port)] for port, command in ports.items()]
+        with children.started(seen or started, dict(os.environ), configured.home / "factory.log"):
+            scraping = asyncio.create_task(_scrape(list(ports)))
             await drive.drive(given, submit, finished)
+            scraping.cancel()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def _scrape(ports: Sequence[int]) -> None:
+    """Reads what processes measure, as Prometheus would, for as long as there are any."""
+    async with aiohttp.ClientSession() as session:
+        while ports:
+            await asyncio.sleep(SCRAPE_SECONDS)
+            for port in ports:
+                # A process that is still starting is asked again.
+                with contextlib.suppress(aiohttp.ClientConnectorError):
+                    async with session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+                        await answer.read()
 
 
 async def _publish(giving: publisher.Publisher) -> None:

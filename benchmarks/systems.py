@@ -18,13 +18,14 @@ PLUGINS = ROOT / "benchmarks" / "plugins"
 class System:
     """A program that drives a system: its arguments after ``python``, whether the pipelines survive the death of every
     process, and which environment it needs. ``window`` is how many pipelines are kept outstanding: enough that more of
-    them finish no more a second."""
+    them finish no more a second; ``extra`` are variables for this one alone."""
 
     name: str
     arguments: tuple[str, ...]
     durable: bool
     peer: bool = False
     window: int = 400
+    extra: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def command(self) -> list[str]:
         """What starts it."""
@@ -33,7 +34,8 @@ class System:
     def environment(self, settings: Settings, plan: Mapping[str, str]) -> dict[str, str]:
         """The variables that it needs."""
         around = {**factories.variables(settings), **plan, "PYTHONPATH": f"{ROOT}{os.pathsep}{PLUGINS}"}
-        return {**around, "FACTORY_SLOTS": str(SLOTS), "FACTORY_LOG_LEVEL": os.environ.get("FACTORY_LOG_LEVEL", "info")}
+        level = os.environ.get("FACTORY_LOG_LEVEL", "info")
+        return {**around, "FACTORY_SLOTS": str(SLOTS), "FACTORY_LOG_LEVEL": level, **self.extra}
 
 
 SLOTS = 4000

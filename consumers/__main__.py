@@ -34,6 +34,7 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
 
 async def _run(configured: settings.Settings, arguments: argparse.Namespace) -> None:
     stop = asyncio.Event()
+    log.tell_unhandled(asyncio.get_running_loop())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     run = importlib.import_module(PROCESSES[arguments.process]).run
@@ -50,7 +51,7 @@ def main() -> int:
     arguments = _arguments(sys.argv[1:])
     try:
         configured = settings.from_process()
-        log.configure(arguments.process, configured.log_level, configured.log_format)
+        log.configure(arguments.process, configured.log_level, configured.log_format, configured.secrets)
         uvloop.run(_run(configured, arguments))
     except FactoryError as error:
         sys.stderr.write(f"{error}\n")

@@ -129,7 +129,7 @@ class Reservation:
         """Note that the call goes out."""
         self._begun = True
 
-    async def post(self, actual: int) -> None:
+    async def post(self, actual: int, usage: stages.Usage | None = None) -> None:
         """Count what the call cost."""
         if not self._begun:
             raise errors.PermanentError("a call is posted that was not begun; call begin() before the paid call")

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection
 import structlog
 
 from contracts.errors import FactoryError
-from infra import database
+from infra import database, faults
 from infra.health import Health
 
 log = structlog.get_logger()
@@ -34,7 +34,7 @@ async def repeat(session: Callable[[], Awaitable[None]], health: Health, stop: a
         try:
             await session()
         except* (FactoryError, database.Failure, *database.UNAVAILABLE) as group:
-            reason = "; ".join(sorted({str(error) for error in leaves(group)}))
+            reason = "; ".join(sorted({faults.told(error) for error in leaves(group)}))
             health.fault("session", reason)
             failures = 1 if time.monotonic() - began > LONGEST_PAUSE else failures + 1
             pause = chance.random() * min(LONGEST_PAUSE, PAUSE * 2**failures)

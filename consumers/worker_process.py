@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from consumers import handlers
 from consumers.runtime import equipment, worker
 from contracts.stages import MOST_AT_ONCE
-from infra import failpoints, health
+from infra import failpoints, health, tracing
 from infra.settings import Settings, SettingsError
 
 
@@ -23,5 +23,9 @@ async def run(
     failpoints.arm(settings.failpoint)
     state = health.Health("worker", {"session": "starting"})
     chosen = handlers.choose(stages)
-    async with health.serve(state, port), equipment.equip(settings) as equipped:
+    async with (
+        tracing.exporting("worker", settings.traces_endpoint, settings.traces_ratio),
+        health.serve(state, settings.health_host, port),
+        equipment.equip(settings) as equipped,
+    ):
         await worker.run(settings, equipped, chosen, slots, stop, state)

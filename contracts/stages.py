@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 from contracts import messages, model, templates
 from contracts.analysis import Analyst
@@ -13,6 +13,9 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 DEFAULT_RETRY = templates.Retry()
+
+ACCEPT_AFTER = 0.2
+"""Seconds after which the coordinator is told that the work has begun; shorter work tells only its outcome."""
 
 MOST_AT_ONCE = 200
 """Tasks that one worker does at the same time at most: its heartbeat names all that it holds."""
@@ -76,6 +79,14 @@ class Cache(Protocol):
         ...
 
 
+class Usage(NamedTuple):
+    """What a paid call to a model used."""
+
+    model: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
 class Reservation(Protocol):
     """Money set aside for one paid call.
 
@@ -87,8 +98,8 @@ class Reservation(Protocol):
         """Say, right before the call goes out, that from here on it may cost, whatever happens."""
         ...
 
-    async def post(self, actual: int) -> None:
-        """Record what the call cost, in millionths of a US dollar, be it more than was reserved."""
+    async def post(self, actual: int, usage: Usage | None = None) -> None:
+        """Record what the call cost, in millionths of a US dollar, be it more than was reserved, and what it used."""
         ...
 
     async def void(self) -> None:

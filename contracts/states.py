@@ -44,3 +44,6 @@ EXECUTION_OVER = frozenset(
 STEP_OVER = frozenset({StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED})
 STEP_OFFERED = frozenset({StepStatus.DISPATCHED, StepStatus.RUNNING})
 """A worker has, or may have, the task of such a step."""
+
+STEP_TRIED = frozenset({StepStatus.COMPLETED, StepStatus.FAILED})
+"""What becomes of a step that somebody has done; one that is cancelled may never have been begun."""

@@ -24,6 +24,9 @@ PROBE = "probe"
 BUNDLED = "events"
 """Header that says how many events a message holds."""
 
+TRACEPARENTS = "traceparents"
+"""Header of a message that holds several events: the trace context of each in their order, with commas between."""
+
 HEARTBEAT_SECONDS_TO_LIVE = 15
 CONTROL_HISTORY_SECONDS = 3600
 DELIVERY_LIMIT = 20

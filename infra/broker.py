@@ -186,18 +186,32 @@ class Connection:
 
     async def inspect(self, queue: str) -> tuple[int, int]:
         """How many messages wait in a queue and how many consumers it has; raises NotFoundError where it is missing."""
+        found = (await self.inspect_all([queue]))[queue]
+        if found is None:
+            raise NotFoundError(f"queue '{queue}' does not exist; run 'factory migrate'")
+        return found
+
+    async def inspect_all(self, queues: Iterable[str]) -> dict[str, tuple[int, int] | None]:
+        """The same for many queues, None for each that is missing."""
+        found: dict[str, tuple[int, int] | None] = {}
+        channel = None
         try:
-            channel = self._connection.channel(publisher_confirms=False)
             async with deadlines.within(CONNECT_TIMEOUT):
-                await channel.initialize()
-                declared = await channel.declare_queue(queue, passive=True)
-                result = declared.declaration_result
-                await channel.close()
-        except aiormq.exceptions.ChannelNotFoundEntity as error:
-            raise NotFoundError(f"queue '{queue}' does not exist; run 'factory migrate'") from error
+                for queue in queues:
+                    if channel is None:
+                        # Not one of ours, whose end is the connection's: a missing queue closes it.
+                        channel = self._connection.channel(publisher_confirms=False)
+                        await channel.initialize()
+                    try:
+                        told = (await channel.declare_queue(queue, passive=True)).declaration_result
+                        found[queue] = (told.message_count or 0, told.consumer_count or 0)
+                    except aiormq.exceptions.ChannelNotFoundEntity:
+                        found[queue], channel = None, None
+                if channel is not None:
+                    await channel.close()
         except (*LOST, RuntimeError) as error:  # which both libraries raise where the connection is closed by then
-            raise BrokerError(f"cannot inspect '{queue}': {error!r}") from error
-        return result.message_count or 0, result.consumer_count or 0
+            raise BrokerError(f"cannot inspect the queues: {error!r}") from error
+        return found
 
     async def declare(self, queues: Iterable[topology.Queue]) -> None:
         """Declares the factory's exchanges and these queues with their bindings; what exists is left as it is."""

@@ -17,7 +17,8 @@ import structlog
 
 from contracts import messages
 from contracts.errors import BudgetError, OutageError, PermanentError, TransientError
-from infra import database, identifiers, statements
+from contracts.stages import Usage
+from infra import database, faults, identifiers, metrics, statements
 
 SQL = statements.load("budgets")
 
@@ -42,9 +43,6 @@ def dollars(amount: int) -> str:
     whole, rest = divmod(abs(amount), DOLLAR)
     cents, further = f"{rest:06}"[:2], f"{rest:06}"[2:].rstrip("0")
     return f"{'-' if amount < 0 else ''}${whole:,}.{cents}{further}"
-
-
-# --- What a stage does -----------------------------------------------------------------------------------------------
 
 
 class Ledger:
@@ -72,13 +70,12 @@ class Ledger:
 class Budget:
     """What one attempt at a task may spend."""
 
-    def __init__(
-        self, pool: database.Pool, key: messages.TaskKey, task: messages.TaskContext, remaining: Callable[[], float]
-    ) -> None:
+    def __init__(self, pool: database.Pool, task: messages.StageTask, remaining: Callable[[], float]) -> None:
         """``remaining`` gives the seconds left of the attempt."""
         self._ledger = Ledger(pool)
-        self._key = key
-        self._task = task
+        self._key = task.key
+        self._stage = task.stage
+        self._task = task.context
         self._remaining = remaining
 
     async def reserve(self, amount: int, purpose: str) -> "Reservation":
@@ -104,7 +101,7 @@ class Budget:
         )
         if row["outcome"] != "granted":
             raise self._refusal(row["outcome"], row["available"], amount, purpose)
-        return Reservation(self._ledger, reservation, amount, purpose)
+        return Reservation(self._ledger, reservation, amount, purpose, self._stage)
 
     def _refusal(self, outcome: str, available: int | None, amount: int, purpose: str) -> Exception:
         left = available or 0
@@ -132,11 +129,12 @@ class Reservation:
     what became of the call; then it counts as spent.
     """
 
-    def __init__(self, ledger: Ledger, id: UUID, amount: int, purpose: str) -> None:
+    def __init__(self, ledger: Ledger, id: UUID, amount: int, purpose: str, stage: str) -> None:
         self.id = id
         self.amount = amount
         self.purpose = purpose
         self._ledger = ledger
+        self._stage = stage
         self._begun = False
         self._resolved = False
 
@@ -144,7 +142,7 @@ class Reservation:
         """The call goes out now: from here on it may cost, whatever happens."""
         self._begun = True
 
-    async def post(self, actual: int) -> None:
+    async def post(self, actual: int, usage: Usage | None = None) -> None:
         """Records what the call cost, be it more than was reserved. Raises TransientError if the ledger is away."""
         if not 0 <= operator.index(actual) <= LARGEST:
             raise PermanentError(
@@ -153,6 +151,7 @@ class Reservation:
         if not self._begun:
             raise PermanentError(f"'{self.purpose}' is posted and was not begun; call begin() before the paid call")
         self._resolve(await self._ledger.ask(SQL["post"], self.id, actual), ("posted", "late"))
+        metrics.paid(self._stage, actual / DOLLAR, usage)
 
     async def void(self) -> None:
         """Gives the money back: the call was not made, or is known to have cost nothing."""
@@ -181,7 +180,7 @@ class Reservation:
                 await self.void()
         except (TransientError, TimeoutError) as fault:
             # The error that ends the work says more; what is left open is counted as spent.
-            log.warning("budget_not_voided", reservation=str(self.id), purpose=self.purpose, error=str(fault))
+            log.warning("budget_not_voided", reservation=str(self.id), purpose=self.purpose, error=faults.told(fault))
 
 
 # --- What the coordinator does ---------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from uuid import UUID
 from contracts.errors import ErrorClass, Reason
 from contracts.executions import Execution, StepExecution
 from contracts.messages import Json
-from infra import database, statements, subjects
+from infra import database, statements, subjects, tracing
 
 SQL = statements.load("dead_letters")
 
@@ -107,7 +107,7 @@ async def add_message(connection: database.Connection, dead: DeadMessage) -> Non
     identity = f"{dead.message_id}|{dead.queue}|{dead.reason}|".encode(errors="replace") + dead.body
     subject = subjects.of(dead.queue, dead.body)
     headers = {_storable(name): _storable(value) for name, value in dead.headers.items()}
-    trace, mark = headers.get("traceparent"), headers.get(MARK)
+    mark = headers.get(MARK)
     await connection.execute(
         SQL["insert_message"],
         *(hashlib.sha256(identity).hexdigest(), dead.reason.value, _storable(dead.explanation)),
@@ -115,7 +115,7 @@ async def add_message(connection: database.Connection, dead: DeadMessage) -> Non
         *(_storable(dead.message_type), _storable(dead.message_id)),
         *(headers, dead.body, subject.client, subject.tier, subject.template, subject.execution_id, subject.stage),
         *(subject.step, subject.shard, subject.epoch, subject.attempt, [dict(ref) for ref in subject.refs]),
-        *(trace if isinstance(trace, str) else None, mark if isinstance(mark, int) else None),
+        *(tracing.valid(headers.get("traceparent")), mark if isinstance(mark, int) else None),
     )
 
 

@@ -10,6 +10,7 @@ import aiormq.abc
 import structlog
 
 from contracts.errors import FactoryError
+from infra import faults, tracing
 
 log = structlog.get_logger()
 
@@ -90,7 +91,7 @@ class Ledger:
                 await self._flush()
         except BrokerError as error:
             # Whoever watches the connection learns of it as well; what was not acknowledged is delivered again.
-            log.info("acknowledgements_lost", error=str(error))
+            log.info("acknowledgements_lost", error=faults.told(error))
         finally:
             self._flushing = None
 
@@ -144,9 +145,8 @@ class Delivery(NamedTuple):
 
     @property
     def traceparent(self) -> str | None:
-        """The trace that the message belongs to."""
-        trace = self.headers.get("traceparent")
-        return trace if isinstance(trace, str) else None
+        """The trace that the message belongs to, if it names one; what is no traceparent counts as none."""
+        return tracing.valid(self.headers.get("traceparent"))
 
     async def ack(self) -> None:
         """Done: the broker forgets the message within milliseconds, or delivers it again where the channel is lost.

@@ -16,8 +16,9 @@ import urllib3
 from minio import error as minio_error
 
 from contracts import errors, refs
-from infra import documents
+from infra import documents, metrics, tracing
 from infra.settings import Settings
+from infra.tracing import Kind
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 20.0
@@ -42,7 +43,7 @@ class Objects:
 
     async def ensure_bucket(self) -> None:
         """Make the bucket unless it is there already."""
-        await self._run(self._make_bucket)
+        await self._run("make_bucket", self._make_bucket)
 
     async def put(
         self,
@@ -66,7 +67,8 @@ class Objects:
             )
         if len(document) <= refs.INLINE_LIMIT and documents.is_text(document):
             return refs.inline(document, content_type=content_type, schema=schema, records=records)
-        stored = await self._run(lambda: self._store(place, document, content_type, compress))
+        stored = await self._run("put", lambda: self._store(place, document, content_type, compress))
+        metrics.OBJECT_BYTES.labels("written").inc(stored.size)
         return stored.model_copy(update={"schema_name": schema, "records": records})
 
     async def get(self, ref: refs.DataRef) -> bytes:
@@ -84,17 +86,19 @@ class Objects:
                 f"{ref.uri} has {ref.size} bytes; no document of over {documents.LIMIT} is read"
             )
         try:
-            return await self._run(lambda: self._load(ref))
+            document = await self._run("get", lambda: self._load(ref))
         except errors.InputGoneError as error:
             # By its address the coordinator knows which step can make it again.
             raise errors.InputGoneError(str(error), {"uri": ref.uri}) from error
+        metrics.OBJECT_BYTES.labels("read").inc(ref.size)
+        return document
 
     async def exists(self, ref: refs.DataRef) -> bool:
         """Whether the object is there; its content is not looked at."""
         if ref.data is not None:
             return True
         try:
-            await self._run(lambda: self._client.stat_object(self._bucket, self._key(ref)))
+            await self._run("stat", lambda: self._client.stat_object(self._bucket, self._key(ref)))
         except errors.InputGoneError:
             return False
         return True
@@ -104,7 +108,7 @@ class Objects:
         if ref.data is not None:
             return
         with contextlib.suppress(errors.InputGoneError):
-            await self._run(lambda: self._client.remove_object(self._bucket, self._key(ref)))
+            await self._run("remove", lambda: self._client.remove_object(self._bucket, self._key(ref)))
 
     async def presigned(self, ref: refs.DataRef, seconds: int) -> str:
         """A link that lets anyone read the stored object for so many seconds (up to seven days).
@@ -114,15 +118,18 @@ class Objects:
         if ref.data is not None:
             raise errors.InvalidInputError("an inline document has no link; it stands in its reference")
         expires = datetime.timedelta(seconds=seconds)
-        return await self._run(lambda: self._client.presigned_get_object(self._bucket, self._key(ref), expires=expires))
+        return await self._run(
+            "presign", lambda: self._client.presigned_get_object(self._bucket, self._key(ref), expires=expires)
+        )
 
     async def close(self) -> None:
         """Wait for the calls that run and drop those that wait."""
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
-    async def _run(self, call: Callable[[], R]) -> R:
+    async def _run(self, operation: str, call: Callable[[], R]) -> R:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+            with metrics.OBJECT_SECONDS.labels(operation).time(), tracing.child(f"object {operation}", Kind.CLIENT):
+                return await asyncio.get_running_loop().run_in_executor(self._pool, call)
         except (minio_error.MinioException, urllib3.exceptions.HTTPError, OSError) as error:
             raise _translated(error) from error
 

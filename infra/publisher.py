@@ -4,6 +4,7 @@ import asyncio
 import collections
 import functools
 import itertools
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict, Unpack
 from uuid import uuid4
@@ -15,7 +16,7 @@ import pamqp.commands
 import pamqp.frame
 import pamqp.header
 
-from infra import failpoints
+from infra import failpoints, metrics
 from infra.delivery import LOST, BrokerError, UnroutableError
 from infra.failpoints import Failpoint
 
@@ -107,7 +108,9 @@ class Publisher:
         """
         message = Outgoing(exchange, routing_key, type_name, body, **rest)
         try:
+            began = time.monotonic()
             await self._send(message)
+            metrics.CONFIRM_SECONDS.observe(time.monotonic() - began)
         except FAULTS as error:
             raise _refusal(message, error) from error
 
@@ -116,8 +119,10 @@ class Publisher:
 
         What AMQP cannot say, such as a routing key of more than 255 bytes, counts as unroutable.
         """
+        began = time.monotonic()
         confirms = [self._send(message) for message in messages]
         await asyncio.gather(*confirms, return_exceptions=True)
+        metrics.CONFIRM_SECONDS.observe(time.monotonic() - began)
         refusals: list[BrokerError | UnroutableError | None] = []
         for message, confirm in zip(messages, confirms, strict=True):
             error = confirm.exception()
@@ -222,4 +227,5 @@ def _refusal(message: Outgoing, error: BaseException) -> BrokerError | Unroutabl
         return UnroutableError(f"no queue takes '{message.routing_key}' of exchange '{message.exchange or 'default'}'")
     if isinstance(error, FAULTS):
         return BrokerError(f"publish to '{message.exchange or message.routing_key}' was not confirmed: {error!r}")
-    return UnroutableError(f"'{message.type_name}' for '{message.routing_key}' cannot be encoded: {error!r}")
+    name = type(error).__name__
+    return UnroutableError(f"'{message.type_name}' for '{message.routing_key}' cannot be encoded: {name}")

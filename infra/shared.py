@@ -2,7 +2,7 @@
 
 from contracts.errors import OutageError
 from contracts.messages import Json
-from infra import database, statements
+from infra import database, metrics, statements
 
 SQL = statements.load("shared")
 
@@ -26,6 +26,7 @@ class SharedCache:
                 row = await connection.fetchrow(SQL["read_cache"], self._scope, key)
         except (database.Failure, *database.UNAVAILABLE) as error:
             raise OutageError(f"the shared cache cannot be read: {error!r}") from error
+        metrics.CACHE.labels(self._scope, "miss" if row is None else "hit").inc()
         return None if row is None else row["value"]
 
     async def put(self, key: str, value: Json, seconds: float) -> None:

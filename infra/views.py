@@ -22,6 +22,9 @@ TIMELINE_LIMIT = 200
 WORKER_LIMIT = 1_000
 CLIENT_LIMIT = 1_000
 
+SILENT_SECONDS = 30.0
+"""A worker that was not heard of for longer is silent."""
+
 _DONE = (StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.CANCELLED)
 
 

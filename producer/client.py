@@ -12,8 +12,10 @@ import structlog
 
 from contracts import encoding, errors, messages, topology
 from contracts.tiers import Tier
-from infra import broker, publisher
+from infra import broker, faults, publisher, tracing
 from infra.delivery import BrokerError, Delivery
+from infra.settings import Settings
+from infra.tracing import Kind
 
 PREFETCH = 100
 KEPT = 10_000
@@ -78,13 +80,17 @@ class Client:
         """The acceptance of the job, which is stored by then and will run.
 
         A publish that is lost or not confirmed is repeated on a new connection; the submit key makes that one job.
+        ``traceparent`` is the trace that it belongs to (W3C); what is no traceparent is left out.
         Raises JobRejectedError, NoAnswerError after ``timeout`` seconds, or UnroutableError where no factory is set up.
         """
-        accepted = await self._request(job, topology.job_key(tier), timeout, traceparent)
-        if not isinstance(accepted, messages.JobAccepted):
-            raise errors.FactoryError(
-                f"a job was answered with {type(accepted).__name__}; are client and factory alike?"
-            )
+        given = tracing.valid(traceparent)
+        with tracing.start("submit", Kind.PRODUCER, given, _attributes(job, tier)) as span:
+            accepted = await self._request(job, topology.job_key(tier), timeout, span.traceparent or given)
+            if not isinstance(accepted, messages.JobAccepted):
+                raise errors.FactoryError(
+                    f"a job was answered with {type(accepted).__name__}; are client and factory alike?"
+                )
+            span.note({"factory.execution_id": str(accepted.execution_id)})
         return accepted
 
     async def finished(self, execution_id: UUID, timeout: float) -> messages.ExecutionFinished:
@@ -121,7 +127,7 @@ class Client:
                     try:
                         return await self._ask(request, routing_key, traceparent)
                     except BrokerError as error:
-                        log.warning("submit_repeated", submit_key=request.submit_key, error=str(error))
+                        log.warning("submit_repeated", submit_key=request.submit_key, error=faults.told(error))
                         trouble = f" (last: {error})"
                     await asyncio.sleep(pause)
                     pause = min(_LONGEST_PAUSE, 2 * pause)
@@ -183,7 +189,7 @@ class Client:
             try:
                 self._take(delivery, encoding.decode(delivery.type, delivery.body))
             except errors.MessageError as error:
-                log.warning("answer_not_understood", type=delivery.type, error=str(error))
+                log.warning("answer_not_understood", type=delivery.type, reason=error.reason.value)
             await delivery.ack()
 
     def _take(self, delivery: Delivery, message: messages.Message) -> None:
@@ -205,6 +211,18 @@ class Client:
         return self._ends[execution_id]
 
 
+def _attributes(job: messages.SubmitJob, tier: Tier) -> dict[str, tracing.Value]:
+    return {
+        "messaging.system": "rabbitmq",
+        "messaging.operation.type": "send",
+        "messaging.operation.name": "submit",
+        "messaging.destination.name": f"{topology.JOBS}:{topology.job_key(tier)}",
+        "factory.client": job.client,
+        "factory.tier": tier.value,
+        "factory.template": job.template,
+    }
+
+
 async def _unless_lost(future: asyncio.Future[T], session: _Session) -> T:
     """The future's result; raises BrokerError as soon as it cannot come any more."""
     either: set[asyncio.Future[T] | asyncio.Task[None]] = {future, session.lost}
@@ -222,3 +240,13 @@ async def connect(url: str, *, name: str = "producer") -> AsyncIterator[Client]:
         yield client
     finally:
         await client.close()
+
+
+@contextlib.asynccontextmanager
+async def of(settings: Settings, *, name: str = "producer") -> AsyncIterator[Client]:
+    """A client of the factory that the settings name; where they want traces, its submissions are a part of them."""
+    async with (
+        tracing.exporting("producer", settings.traces_endpoint, settings.traces_ratio),
+        connect(settings.amqp_url, name=name) as client,
+    ):
+        yield client

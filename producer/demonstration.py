@@ -132,7 +132,7 @@ async def _demonstrate(configured: Settings, request: Request, address: str, sho
         pool.acquire() as connection,
         objects.of(configured) as store,
         metering.measure(configured.amqp_url) as meter,
-        client.connect(configured.amqp_url, name="factory demo") as producer,
+        client.of(configured, name="factory demo") as producer,
     ):
         template = await definitions.find(connection, request.template)
         parameters = await _parameters(template, request, address, store)

@@ -50,8 +50,9 @@ def process_specs(
 
 
 def _consumer(name: str, arguments: list[str], environment: Mapping[str, str], order: int) -> plan.ProcessSpec:
-    argv = (sys.executable, "-m", "consumers", *arguments, HEALTH_PORT, str(_free_port()))
-    return plan.ProcessSpec(name, argv, environment=environment, order=order)
+    port = _free_port()
+    argv = (sys.executable, "-m", "consumers", *arguments, HEALTH_PORT, str(port))
+    return plan.ProcessSpec(name, argv, environment=environment, order=order, health_port=port)
 
 
 def _free_port() -> int:
@@ -79,7 +80,7 @@ def allowed(home: Path) -> frozenset[str]:
 
 def health_ports(specs: Sequence[plan.ProcessSpec]) -> dict[str, int]:
     """Where each process tells how it is, by the name of the process."""
-    return {spec.name: int(spec.argv[spec.argv.index(HEALTH_PORT) + 1]) for spec in specs if HEALTH_PORT in spec.argv}
+    return {spec.name: spec.health_port for spec in specs if spec.health_port is not None}
 
 
 async def faults(session: aiohttp.ClientSession, port: int) -> str | None:

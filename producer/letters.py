@@ -68,12 +68,6 @@ async def every(connection: database.Connection, selection: Selection) -> AsyncI
         after = page[-1].id
 
 
-def trace_id(traceparent: str | None) -> str | None:
-    """The id of the trace in a traceparent header (W3C Trace Context: version-trace-parent-flags)."""
-    parts = (traceparent or "").split("-")
-    return parts[1] if len(parts) >= 4 else None
-
-
 def body(letter: Contents) -> dict[str, Json]:
     """The body for people and programs: as JSON where it is some, as text where it is that, else in base 64."""
     if letter.body is None:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from consumers.coordinator import fairness, replies, transitions
 from consumers.coordinator.engine import facts
-from consumers.coordinator.outcome import Outcome
+from consumers.coordinator.outcome import Ended, Outcome
 from consumers.coordinator.transitions import State
 from contracts.admission import Head
 from contracts.errors import FactoryError
@@ -92,11 +92,11 @@ async def _fail_unusable(
     outcome = Outcome()
     if faults:
         for execution in (await executions.lock(connection, faults)).values():
-            outcome.owed += await _fail(connection, execution, faults[execution.id])
+            outcome.add(await _fail(connection, execution, faults[execution.id]))
     return outcome, set(faults)
 
 
-async def _fail(connection: database.Connection, execution: Execution, error: FactoryError) -> list[outbox.Owed]:
+async def _fail(connection: database.Connection, execution: Execution, error: FactoryError) -> Outcome:
     failed = execution._replace(
         status=ExecutionStatus.FAILED, explanation=f"its template cannot be used: {error}"[:2000]
     )
@@ -109,4 +109,5 @@ async def _fail(connection: database.Connection, execution: Execution, error: Fa
         explanation=failed.explanation,
         seconds=execution.seconds,
     )
-    return await outbox.insert(connection, replies.finished(failed, told))
+    owed = await outbox.insert(connection, replies.finished(failed, told))
+    return Outcome(owed=owed, finished=[Ended(failed, told)])

@@ -10,7 +10,7 @@ from consumers.wheel import TierBuffer
 from contracts import topology
 from contracts.errors import FactoryError
 from contracts.tiers import Tier
-from infra import canary, database
+from infra import canary, database, faults
 from infra.delivery import Delivery
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ async def settle(
             async with pool.acquire() as connection:
                 await canary.write(connection)
         except Exception as error:
-            raise SystemFaultError(f"the database does not take what it should: {error!r}") from error
+            raise SystemFaultError(f"the database does not take what it should: {faults.told(error)}") from error
     return results, suspects
 
 
@@ -92,9 +92,9 @@ async def _bisect(
         results.append(await work(items))
     except Exception as error:
         if not may_be_data(error):
-            raise SystemFaultError(repr(error)) from error
+            raise SystemFaultError(faults.told(error)) from error
         if len(items) == 1:
-            log.warning("suspect_message", error=repr(error))
+            log.warning("suspect_message", error=faults.told(error))
             suspects.append((items[0], error))
             return
         half = len(items) // 2

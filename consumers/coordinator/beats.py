@@ -7,7 +7,7 @@ from consumers.coordinator.batching import Intake
 from consumers.coordinator.desk import Desk
 from contracts import messages, topology
 from contracts.tiers import Tier
-from infra import database, failpoints, leases
+from infra import database, failpoints, faults, leases
 from infra.failpoints import Failpoint
 
 log = structlog.get_logger()
@@ -31,14 +31,14 @@ async def record(desk: Desk, arrived: Intake) -> None:
         failpoints.reach(Failpoint.HEARTBEATS_RECEIVED)
         good, bad = settling.decoded(batch, (messages.WorkerHeartbeat,))
         for _, error in bad:
-            log.warning("heartbeat_refused", error=str(error))
+            log.warning("heartbeat_refused", reason=error.reason.value)
         for _, beat in good:
             try:
                 async with desk.state.pool.acquire() as connection:
                     await leases.record(connection, beat)
             except (database.Failure, *database.UNAVAILABLE) as error:
                 desk.currency.lost()
-                log.warning("heartbeat_not_recorded", worker=beat.worker, error=repr(error))
+                log.warning("heartbeat_not_recorded", worker=beat.worker, error=faults.told(error))
         for delivery in batch:
             failpoints.reach(Failpoint.HEARTBEATS_ACKING)
             await delivery.ack()

@@ -15,7 +15,7 @@ from consumers.coordinator.desk import Desk
 from consumers.coordinator.engine import facts
 from consumers.coordinator.outcome import Outcome
 from contracts.states import PauseReason
-from infra import database, timers
+from infra import database, faults, timers
 from infra.timers import Timer
 
 log = structlog.get_logger()
@@ -59,7 +59,7 @@ async def _tell(desk: Desk, due: Sequence[Timer]) -> None:
     for outcome in outcomes:
         await desk.deliver(outcome)
     for timer, error in suspects:
-        log.error("timer_not_applied", kind=timer.kind, subject=timer.subject, error=repr(error))
+        log.error("timer_not_applied", kind=timer.kind, subject=timer.subject, error=faults.told(error))
     if suspects:
         async with desk.state.pool.acquire() as connection:
             await timers.postpone(connection, [timer for timer, _ in suspects], AGAIN_SECONDS)

@@ -5,22 +5,28 @@ import collections
 import dataclasses
 import datetime
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
-from consumers.coordinator import publishing
+import structlog
+
+from consumers.coordinator import measures, publishing, traces
 from consumers.coordinator.engine.effects import Offer
 from consumers.coordinator.engine.snapshot import Snapshot
 from consumers.coordinator.manifests import Store
-from consumers.coordinator.outcome import Outcome
+from consumers.coordinator.outcome import Ended, Outcome
+from consumers.coordinator.traces import Parents
 from consumers.coordinator.transitions import State
 from contracts.messages import TaskKey
-from contracts.states import EXECUTION_OVER, STEP_OVER, StepStatus
+from contracts.states import EXECUTION_OVER, STEP_TRIED, StepStatus
 from contracts.tiers import Tier
+from infra import tracing
 from infra.broker import Connection
 from infra.health import Health
 from infra.publisher import Publisher
 from infra.settings import Settings
+
+log = structlog.get_logger()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -119,7 +125,8 @@ class Desk:
     pauses: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     retries: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     doubt: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
-    prepare: asyncio.Queue[TaskKey] = dataclasses.field(default_factory=asyncio.Queue)
+    prepare: asyncio.Queue[tuple[TaskKey, str | None]] = dataclasses.field(default_factory=asyncio.Queue)
+    """Steps whose inputs are to be gathered, each with the span that has made it ready."""
     changed: dict[UUID, Snapshot] = dataclasses.field(default_factory=dict)
     ignored: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     currency: Currency = dataclasses.field(default_factory=Currency)
@@ -130,37 +137,40 @@ class Desk:
         self.patience = Patience(self.settings.lease_seconds)
         self.evidence = Evidence(self.patience.unheld)
 
-    async def deliver(self, outcome: Outcome) -> None:
+    async def deliver(self, outcome: Outcome, parents: Parents = traces.NONE) -> None:
         """Publishes what a committed transaction owes, and wakes the loops that have work by it."""
         self.note(outcome)
-        await self.send(outcome)
+        await self.send(outcome, parents)
 
-    async def send(self, outcome: Outcome) -> None:
-        """Publishes what a committed transaction owes that was noted before."""
-        traces = {after.id: after.execution.traceparent for _, after in outcome.changed}
-        if outcome.tasks:
-            await self.offer(outcome.tasks, traces)
-        if outcome.owed:
-            await publishing.publish_owed(self.state.pool, self.publisher, outcome.owed)
+    async def send(self, outcome: Outcome, parents: Parents = traces.NONE) -> None:
+        """Publishes what a committed transaction owes that was noted before; ``parents`` are the spans behind it."""
+        for key in outcome.prepare:
+            self.prepare.put_nowait((key, parents.get(key.execution_id)))
+        with traces.ending(traces.finishing(outcome, parents)):
+            if outcome.tasks:
+                await self.offer(outcome.tasks, parents)
+            if outcome.owed:
+                await publishing.publish_owed(self.state.pool, self.publisher, outcome.owed)
 
-    async def offer(self, tasks: Sequence[Offer], traces: Mapping[UUID, str | None]) -> int:
+    async def offer(self, tasks: Sequence[Offer], parents: Parents = traces.NONE) -> int:
         """Publishes tasks; returns how many of them the broker has confirmed."""
         keys = {offer.task.key for offer in tasks}
         self.offering |= keys
         try:
-            confirmed = await publishing.publish_tasks(self.publisher, tasks, traces, self.doubt)
+            confirmed = await publishing.publish_tasks(self.publisher, tasks, parents, self.doubt)
         finally:
             self.offering -= keys
         self.confirmed |= dict.fromkeys(confirmed, time.monotonic())
         return len(confirmed)
 
     def note(self, outcome: Outcome) -> None:
-        """Remembers what a committed transaction came to."""
+        """Remembers what a committed transaction came to, and measures it."""
         self.state.remember(outcome)
-        for key in outcome.prepare:
-            self.prepare.put_nowait(key)
+        measures.note(outcome)
         if outcome.finished:
             self.admission.set()
+            for ended in outcome.finished:
+                _log_end(ended)
         self.ignored += outcome.ignored
         for before, after in outcome.changed:
             if after.execution.status in EXECUTION_OVER:
@@ -175,6 +185,20 @@ class Desk:
                     self.retries.set()
                 # A task that was begun was published: nobody asks any more whether that was noted.
                 self.confirmed.pop(old.key, None)
-                begun = row.status is StepStatus.RUNNING or row.status in STEP_OVER
+                begun = row.status is StepStatus.RUNNING or row.status in STEP_TRIED
                 if old.status is StepStatus.DISPATCHED and begun and old.dispatched_at is not None:
                     self.evidence.started(old.stage, after.execution.tier, old.dispatched_at)
+
+
+def _log_end(ended: Ended) -> None:
+    execution, message = ended
+    log.info(
+        "execution_finished",
+        outcome=message.status.value,
+        execution=str(execution.id),
+        trace=tracing.trace_id(execution.traceparent),
+        client=execution.client,
+        template=execution.template,
+        tier=execution.tier.value,
+        seconds=round(message.seconds, 3),
+    )

@@ -1,5 +1,6 @@
 """Jobs become queued executions, or get an answer that says what is wrong with them."""
 
+import collections
 import dataclasses
 from collections.abc import Callable, Sequence
 from uuid import UUID
@@ -12,7 +13,7 @@ from consumers.coordinator.transitions import State
 from contracts.errors import MessageError, Reason
 from contracts.messages import JobAccepted, JobRejected, SubmitJob
 from contracts.steering import CancelExecution, SetPause, SteerExecution
-from infra import database, dead_letters, jobs, outbox
+from infra import database, dead_letters, jobs, outbox, tracing
 from infra.delivery import Delivery
 from infra.jobs import Client, NewExecution, Submitted
 
@@ -43,21 +44,29 @@ async def submit(
     known.queued.update(await jobs.queued(connection, known.clients))
     fresh: list[tuple[Request, NewExecution]] = []
     answers: list[outbox.Owed] = []
+    counted: collections.Counter[str] = collections.Counter()
+    traced: dict[str, UUID] = {}
     for request in requests:
         if isinstance(request.command, SubmitJob):
             try:
                 fresh.append((request, await _execution(connection, state, request, request.command, known, new_id())))
             except MessageError as error:
+                counted["rejected"] += 1
                 answers += await rejected(connection, request.delivery, error, request.command.submit_key)
     if fresh:
         await jobs.insert(connection, [new for _, new in fresh])
         stored = await jobs.submitted(connection, [(new.job.client, new.job.submit_key) for _, new in fresh])
         for request, new in fresh:
             try:
-                answers += _accepted(request, new, stored[new.job.client, new.job.submit_key])
+                found = stored[new.job.client, new.job.submit_key]
+                answers += _accepted(request, new, found)
+                if tracing.on() and new.traceparent is not None:
+                    traced[new.traceparent] = found.execution_id
+                counted["accepted" if found.execution_id == new.id else "repeated"] += 1
             except MessageError as error:
+                counted["rejected"] += 1
                 answers += await rejected(connection, request.delivery, error, new.job.submit_key)
-    return Outcome(owed=await outbox.insert(connection, answers))
+    return Outcome(owed=await outbox.insert(connection, answers), answered=counted, accepted=traced)
 
 
 async def cancellations(
@@ -183,4 +192,6 @@ def _accepted(request: Request, new: NewExecution, stored: Submitted) -> list[ou
         tier=stored.tier,
         position=stored.position,
     )
-    return [replies.answer(accepted, request.delivery.reply_to, request.correlation_id)]
+    # Of a repeat the trace is not that of the execution, which belongs to the first one.
+    trace = new.traceparent if stored.execution_id == new.id else None
+    return [replies.answer(accepted, request.delivery.reply_to, request.correlation_id, trace)]

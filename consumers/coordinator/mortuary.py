@@ -103,5 +103,5 @@ async def _set_aside(delivery: Delivery, user: str, connection: transitions.Conn
     buried = delivery.headers.get("message_id")
     known = buried if isinstance(buried, str) else letter.message_id
     await dead_letters.add_message(connection, dataclasses.replace(letter, queue=str(origin), message_id=known or None))
-    log.warning("message_set_aside", reason=reason, queue=str(origin), error=explanation)
+    log.warning("message_set_aside", reason=reason.value, queue=str(origin))
     return Outcome()

@@ -2,15 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
-from uuid import UUID
+from collections.abc import Sequence
 
 import structlog
 
+from consumers.coordinator import traces
 from consumers.coordinator.engine.effects import Offer
+from consumers.coordinator.traces import Parents
 from contracts import topology
 from contracts.messages import StageTask, TaskKey
-from infra import database, dead_letters, dead_operations, executions, failpoints, outbox
+from infra import database, dead_letters, dead_operations, executions, failpoints, faults, outbox
 from infra.delivery import UnroutableError
 from infra.failpoints import Failpoint
 from infra.outbox import Owed
@@ -20,15 +21,19 @@ log = structlog.get_logger()
 
 
 async def publish_tasks(
-    publisher: Publisher, tasks: Sequence[Offer], traces: Mapping[UUID, str | None], unroutable: asyncio.Event
+    publisher: Publisher, tasks: Sequence[Offer], parents: Parents, unroutable: asyncio.Event
 ) -> list[TaskKey]:
     """Offers tasks on their stages' queues, all at once; returns those that the broker has confirmed.
 
     Sets ``unroutable`` if a queue or its binding is missing.
     """
-    messages = [_offered(offer, traces.get(offer.task.execution_id)) for offer in tasks]
+    spans = traces.offering(tasks, parents)
+    contexts = [span.traceparent for span in spans] or [offer.traceparent for offer in tasks]
+    messages = [_offered(offer, context) for offer, context in zip(tasks, contexts, strict=True)]
     failpoints.reach(Failpoint.TASKS_PUBLISHING)
-    refusals = await publisher.publish_all(messages)
+    with traces.ending(spans):
+        refusals = await publisher.publish_all(messages)
+        traces.refused(spans, refusals)
     failpoints.reach(Failpoint.TASKS_PUBLISHED)
     confirmed = []
     for offer, refusal in zip(tasks, refusals, strict=True):
@@ -36,7 +41,7 @@ async def publish_tasks(
         if refusal is None:
             confirmed.append(task.key)
             continue
-        log.warning("task_not_published", task=task.key, stage=task.stage, error=str(refusal))
+        log.warning("task_not_published", task=task.key, stage=task.stage, error=faults.told(refusal))
         if isinstance(refusal, UnroutableError):
             unroutable.set()
     return confirmed
@@ -62,7 +67,7 @@ async def publish_owed(pool: database.Pool, publisher: Publisher, items: Sequenc
     unroutable: list[Owed] = []
     owed: set[int] = set()
     for item, refusal in zip(items, refusals, strict=True):
-        told = {"message": item.message_type, "execution": str(item.execution_id), "error": str(refusal)}
+        told = {"message": item.message_type, "execution": str(item.execution_id), "error": str(refusal or "")}
         if isinstance(refusal, UnroutableError):
             log.info("reply_unroutable", **told)
             unroutable.append(item)

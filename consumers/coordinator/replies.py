@@ -21,9 +21,9 @@ def allowed(reply_to: str | None) -> bool:
 Answer = messages.JobAccepted | messages.JobRejected | ExecutionSteered | PauseSet
 
 
-def answer(message: Answer, reply_to: str, correlation_id: str | None) -> Owed:
+def answer(message: Answer, reply_to: str, correlation_id: str | None, traceparent: str | None = None) -> Owed:
     """The answer to a job or a command, for the queue that it named."""
-    return owed(message, routing_key=reply_to, correlation_id=correlation_id)
+    return owed(message, routing_key=reply_to, correlation_id=correlation_id, traceparent=traceparent)
 
 
 def finished(execution: Execution, message: messages.ExecutionFinished) -> list[Owed]:
@@ -55,7 +55,13 @@ def finished(execution: Execution, message: messages.ExecutionFinished) -> list[
 def stop_work(execution: Execution, epoch: int, steps: tuple[str, ...]) -> Owed:
     """The call to every worker to stop what it does for this execution up to an epoch, of some steps or of all."""
     message = messages.CancelWork(execution_id=execution.id, epoch=epoch, steps=steps)
-    return owed(message, routing_key=topology.CONTROL, correlation_id=str(execution.id), execution_id=execution.id)
+    return owed(
+        message,
+        routing_key=topology.CONTROL,
+        correlation_id=str(execution.id),
+        traceparent=execution.traceparent,
+        execution_id=execution.id,
+    )
 
 
 def notification_key(execution: Execution) -> str:

@@ -16,7 +16,7 @@ from consumers.coordinator.outcome import Outcome
 from consumers.coordinator.transitions import State
 from contracts import encoding, topology
 from contracts.errors import FactoryError, MessageError
-from infra import dead_letters, dead_operations, executions, outbox
+from infra import dead_letters, dead_operations, executions, faults, outbox
 from infra.dead_letters import Unread
 from infra.dead_operations import Due, Order, Work
 
@@ -111,7 +111,7 @@ async def _attempt(connection: transitions.Connection, state: State, work: Work,
         if not batching.may_be_data(error):
             raise
         problem = str(error) if isinstance(error, FactoryError) else repr(error)
-        log.warning("dead_letter_not_requeued", letter=letter.id, operation=work.id, error=problem)
+        log.warning("dead_letter_not_requeued", letter=letter.id, operation=work.id, error=faults.told(error))
         await dead_operations.note_problem(connection, letter.id, problem[:2000])
         return Outcome()
 

@@ -1,13 +1,14 @@
 """Schedules that are due: each due time becomes one execution, however many coordinators see it."""
 
 import functools
+from uuid import UUID
 
 import structlog
 
-from consumers.coordinator import batching, submission, transitions
+from consumers.coordinator import batching, submission, traces, transitions
 from consumers.coordinator.transitions import State
 from contracts.errors import FactoryError
-from infra import cron, database, identifiers, schedules, timers
+from infra import cron, database, faults, identifiers, schedules, timers, tracing
 from infra.timers import Timer
 
 log = structlog.get_logger()
@@ -21,34 +22,45 @@ async def run_due(state: State, due: Timer) -> None:
 
     Times that passed unseen count as one.
     """
+    span = traces.scheduled(due.subject)
+    traceparent = span.traceparent or tracing.fresh()
     try:
-        await transitions.transact(state, functools.partial(_submit, state, due))
+        made = await transitions.transact(state, functools.partial(_submit, state, due, traceparent))
     except Exception as error:
         if not batching.may_be_data(error):
             raise
-        log.error("schedule_not_run", schedule=due.subject, error=repr(error))
+        span.fail(tracing.error_class(error))
+        span.end()
+        log.error("schedule_not_run", schedule=due.subject, error=faults.told(error))
         await transitions.transact(state, functools.partial(_postpone, due, repr(error)))
+        return
+    if made is not None:
+        span.note({"factory.execution_id": str(made)})
+        span.end()
 
 
-async def _submit(state: State, due: Timer, connection: transitions.Connection) -> None:
+async def _submit(
+    state: State, due: Timer, traceparent: str, connection: transitions.Connection
+) -> UUID | None:
     """In one transaction the execution, what came of it, and the next time; the lock decides who does it."""
     locked = await schedules.lock(connection, due.subject)
     if not await timers.done(connection, [due]) or locked is None:
-        return
+        return None
     schedule, now = locked
     if not schedule.active:
-        return
+        return None
     execution_id, problem = None, ""
     try:
         job = schedule.job(f"schedule:{schedule.id}:{due.due_at.isoformat()}")
-        execution_id = (await submission.own(connection, state, job, identifiers.new())).execution_id
+        execution_id = (await submission.own(connection, state, job, identifiers.new(), traceparent)).execution_id
     except (FactoryError, ValueError) as error:
         if isinstance(error, database.DatabaseError):
             raise
         problem = str(error)[:2000]
-        log.warning("schedule_rejected", schedule=schedule.id, error=problem)
+        log.warning("schedule_rejected", schedule=schedule.id, error=faults.told(error))
     await schedules.note(connection, schedule.id, due.due_at, execution_id, problem)
     await timers.set_schedule(connection, schedule.id, cron.next_due(schedule.cron, schedule.timezone, now))
+    return execution_id
 
 
 async def _postpone(due: Timer, problem: str, connection: transitions.Connection) -> None:

@@ -11,6 +11,7 @@ from consumers.coordinator import (
     beats,
     clock,
     holds,
+    measures,
     mortuary,
     notifications,
     proof,
@@ -27,7 +28,7 @@ from consumers.coordinator.library import Library
 from consumers.coordinator.manifests import Store
 from consumers.coordinator.transitions import State
 from contracts import topology
-from infra import broker, database, expressions
+from infra import broker, database, expressions, templates
 from infra.delivery import BrokerError
 from infra.health import Health
 from infra.settings import Settings
@@ -67,6 +68,7 @@ async def _session(settings: Settings, state: State, store: Store, stop: asyncio
                 start(connection.watch())
             desk = Desk(settings, state, incoming, await outgoing.publisher(), store, health)
             await _prove(desk, start)
+            await _expect(desk)
             await _work(desk, start)
             await stop.wait()
         finally:
@@ -81,6 +83,13 @@ async def _prove(desk: Desk, start: Start) -> None:
     await proof.policies_are_in_force(desk.settings.amqp_admin_url, desk.settings.amqp_url)
     start(mortuary.receive(desk, await mortuary.consume(desk)))
     await proof.dead_letters_arrive(desk)
+
+
+async def _expect(desk: Desk) -> None:
+    async with desk.state.pool.acquire() as connection:
+        stages = await templates.registered(connection)
+        listed = await templates.listing(connection)
+    measures.expect(stages, {row["name"] for row in listed})
 
 
 async def _work(desk: Desk, start: Start) -> None:

@@ -1,27 +1,30 @@
 """Batches of jobs and of events: decoded, settled in the database, published, and only then acknowledged."""
 
 import asyncio
+import collections
 import dataclasses
 import functools
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
 import structlog
 
-from consumers.coordinator import batching, bundles, intake, marks, shortcut, steering, transitions
+from consumers.coordinator import batching, bundles, intake, marks, measures, shortcut, steering, traces, transitions
 from consumers.coordinator.batching import Intake, SystemFaultError
 from consumers.coordinator.desk import Desk
 from consumers.coordinator.engine import facts
 from consumers.coordinator.intake import Request
 from consumers.coordinator.outcome import Outcome
-from contracts import encoding, messages
+from consumers.coordinator.traces import Parents
+from contracts import encoding, messages, topology
 from contracts.bundles import TasksEnded
 from contracts.errors import ErrorClass, MessageError, Reason
 from contracts.messages import Message
 from contracts.steering import CancelExecution, SetPause, SteerExecution
 from contracts.tiers import Tier
-from infra import database, dead_letters, dead_operations, failpoints, identifiers, outbox
+from infra import database, dead_letters, dead_operations, failpoints, faults, identifiers, outbox
 from infra.delivery import Delivery
 from infra.failpoints import Failpoint
 
@@ -34,6 +37,8 @@ JOB_BATCH = 100
 
 OVERLAP = 4
 """Batches of events that may be committed and not yet acknowledged."""
+
+_JOBS = frozenset(topology.jobs_queue(tier) for tier in Tier)
 
 COORDINATOR = "coordinator"
 """Who speaks for a task whose worker said something that cannot be stored."""
@@ -68,14 +73,20 @@ async def settle_events(desk: Desk, arrived: Intake) -> None:
         while True:
             await room.acquire()
             batch = await arrived.batch(desk.settings.batch_size)
+            began = time.monotonic()
             failpoints.reach(Failpoint.EVENTS_RECEIVED)
             good, bad = bundles.opened(*decoded(batch, EVENTS))
             failpoints.reach(Failpoint.EVENTS_DECODED)
             outcome, left = await _shorten(desk, good)
             desk.note(outcome)
-            ahead = group.create_task(desk.send(outcome))
+            ahead = group.create_task(desk.send(outcome, traces.settled([outcome], good, began)))
             committed = await _commit(desk, "events", batch, left, bad, work)
-            group.create_task(_finish(desk, committed, ahead)).add_done_callback(lambda _: room.release())
+            measures.batch("events", len(batch), time.monotonic() - began)
+            measures.ways(len(good) - len(left), len(left))
+            parents = traces.settled(committed.outcomes, left, began)
+            hop = began if any(found.tasks for found in (outcome, *committed.outcomes)) else None
+            finishing = group.create_task(_finish(desk, committed, parents, ahead, hop))
+            finishing.add_done_callback(lambda _: room.release())
 
 
 async def _shorten(desk: Desk, good: Sequence[Good]) -> tuple[Outcome, list[Good]]:
@@ -85,7 +96,7 @@ async def _shorten(desk: Desk, good: Sequence[Good]) -> tuple[Outcome, list[Good
         outcome, settled = await shortcut.settle(desk.state, told)
     except (database.Failure, *database.UNAVAILABLE) as error:
         # The long way meets the same fault, if it lasts, and finds out whose it is.
-        log.info("shortcut_failed", error=repr(error))
+        log.info("shortcut_failed", error=faults.told(error))
         return Outcome(), list(good)
     except Exception:
         log.exception("shortcut_failed")
@@ -102,10 +113,15 @@ async def settle_jobs(desk: Desk, arrived: Intake) -> None:
     work = functools.partial(_obey, desk)
     while True:
         batch = [marks.restored(delivery, desk.incoming.user) for delivery in await arrived.batch(JOB_BATCH)]
+        began = time.monotonic()
         failpoints.reach(Failpoint.JOBS_RECEIVED)
         good, bad = decoded(batch, COMMANDS)
+        good, spans = traces.accepting(good)
         failpoints.reach(Failpoint.JOBS_DECODED)
-        await _finish(desk, await _commit(desk, "jobs", batch, good, bad, work))
+        committed = await _commit(desk, "jobs", batch, good, bad, work)
+        traces.accepted(spans, committed.outcomes)
+        measures.batch("jobs", len(batch), time.monotonic() - began)
+        await _finish(desk, committed)
         desk.admission.set()
         if any(isinstance(command, SetPause) for _, command in good):
             desk.pauses.set()
@@ -119,8 +135,13 @@ async def take_up(desk: Desk, delivery: Delivery) -> bool:
     good, bad = bundles.opened(*decoded([marks.restored(delivery, desk.incoming.user)], (*EVENTS, *COMMANDS)))
     if not good:
         return False
+    good, spans = traces.accepting(good)
     work = _advance if isinstance(good[0][1], facts.TaskEvent) else _obey
-    outcomes, suspects = await batching.settle(desk.state.pool, good, functools.partial(work, desk))
+    outcomes: Sequence[Outcome] = ()
+    try:
+        outcomes, suspects = await batching.settle(desk.state.pool, good, functools.partial(work, desk))
+    finally:
+        traces.accepted(spans, outcomes)
     for outcome in outcomes:
         await desk.deliver(outcome)
     desk.admission.set()
@@ -193,7 +214,7 @@ async def _commit(
                 outcomes.append(await transitions.transact(desk.state, aside))
             break
         except (SystemFaultError, database.Failure, *database.UNAVAILABLE) as error:
-            reason = str(error) if isinstance(error, SystemFaultError) else repr(error)
+            reason = faults.told(error)
             desk.health.fault(part, reason)
             log.error("system_fault", part=part, error=reason, held=len(batch))
             await desk.state.renew()
@@ -206,12 +227,23 @@ async def _commit(
     return Committed(batch, outcomes, suspects)
 
 
-async def _finish(desk: Desk, committed: Committed, ahead: Awaitable[None] | None = None) -> None:
-    """Publishes what a committed batch owes, and only then acknowledges it; ``ahead`` is what is being published."""
+async def _finish(
+    desk: Desk,
+    committed: Committed,
+    parents: Parents = traces.NONE,
+    ahead: Awaitable[None] | None = None,
+    hop: float | None = None,
+) -> None:
+    """Publishes what a committed batch owes, and only then acknowledges it.
+
+    ``ahead`` is what is being published, ``hop`` when events were taken to which tasks follow, ``parents`` their spans.
+    """
     for outcome in committed.outcomes:
-        await desk.send(outcome)
+        await desk.send(outcome, parents)
     if ahead is not None:
         await ahead
+    if hop is not None:
+        measures.hop(time.monotonic() - hop)
     failpoints.reach(Failpoint.BATCH_DELIVERED)
     await _fail_poisoned(desk, [(item[1], error) for item, error in committed.suspects])
     for delivery in committed.batch:
@@ -247,9 +279,11 @@ async def _set_aside(batch: Sequence[Delivery], bad: Sequence[Bad], connection: 
     if requeued := [letter for delivery in batch if (letter := marks.letter(delivery)) is not None]:
         await dead_operations.landed(connection, requeued)
     answers: list[outbox.Owed] = []
+    rejected: collections.Counter[str] = collections.Counter()
     for delivery, error in bad:
-        log.warning("message_set_aside", reason=error.reason, queue=delivery.queue, error=str(error))
+        rejected["rejected"] += delivery.queue in _JOBS
+        log.warning("message_set_aside", reason=error.reason.value, queue=delivery.queue)
         if delivery.reply_to is not None:
             await dead_letters.add_message(connection, intake.dead(delivery, error.reason, str(error)))
         answers += await intake.rejected(connection, delivery, error, None)
-    return Outcome(owed=await outbox.insert(connection, answers))
+    return Outcome(owed=await outbox.insert(connection, answers), answered=rejected)

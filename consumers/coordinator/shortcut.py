@@ -46,6 +46,7 @@ async def settle(state: State, told: Sequence[facts.TaskEvent]) -> tuple[Outcome
         written, owed = settled[before.id]
         state.memory.keep(Seen(known.versions, before, after, written, known.began))
         outcome.owed += owed
+        outcome.at = written.at
         outcome.tasks += writing.live_offers(after, effects)
         writing.note(before, after, effects, outcome)
     return outcome, set(settled)

@@ -46,14 +46,17 @@ def active_client(known: Known, name: str) -> Client:
     return found
 
 
-async def own(connection: database.Connection, state: State, job: SubmitJob, new_id: UUID) -> Submitted:
+async def own(
+    connection: database.Connection, state: State, job: SubmitJob, new_id: UUID, traceparent: str
+) -> Submitted:
     """Stores a job that the factory itself wants, which nobody waits for, inside the caller's transaction.
 
     The same submit key stands for the same execution however often it is asked for. Raises MessageError.
     """
     known = Known(await jobs.clients(connection, [job.client]), frozenset())
     known.queued.update(await jobs.queued(connection, known.clients))
-    new = await execution(connection, state, job, active_client(known, job.client), Origin(), known, new_id)
+    origin = Origin(traceparent=traceparent)
+    new = await execution(connection, state, job, active_client(known, job.client), origin, known, new_id)
     await jobs.insert(connection, [new])
     return (await jobs.submitted(connection, [(job.client, job.submit_key)]))[job.client, job.submit_key]
 

@@ -17,7 +17,7 @@ from consumers.coordinator.outcome import Outcome
 from contracts import encoding, messages, topology
 from contracts.errors import FactoryError
 from contracts.messages import TaskKey
-from infra import database, executions, failpoints, leases, outbox, pauses, shared, timers
+from infra import database, executions, failpoints, faults, leases, metrics, outbox, pauses, shared, timers
 from infra.delivery import BrokerError
 from infra.failpoints import Failpoint
 
@@ -70,8 +70,8 @@ async def attempt(desk: Desk, name: str, work: Callable[[Desk], Awaitable[None]]
 
 
 def _note_fault(desk: Desk, name: str, error: BaseException) -> None:
-    desk.health.fault(name, str(error) if isinstance(error, FactoryError) else repr(error))
-    log.error("sweep_failed", part=name, error=repr(error))
+    desk.health.fault(name, faults.told(error))
+    log.error("sweep_failed", part=name, error=faults.told(error))
 
 
 async def advance(desk: Desk, told: Sequence[facts.Fact]) -> int:
@@ -87,7 +87,8 @@ async def advance(desk: Desk, told: Sequence[facts.Fact]) -> int:
     for outcome in outcomes:
         await desk.deliver(outcome)
     for fact, error in suspects:
-        log.error("fact_not_applied", fact=repr(fact), error=repr(error))
+        subject = facts.execution_id(fact) if isinstance(fact, facts.ExecutionFact) else fact.key
+        log.error("fact_not_applied", fact=type(fact).__name__, subject=subject, error=faults.told(error))
     return len(told) - len(suspects) - sum(outcome.ignored.total() for outcome in outcomes)
 
 
@@ -112,14 +113,15 @@ async def _admit_all(desk: Desk) -> None:
 async def prepare(desk: Desk) -> None:
     """Gathers the inputs of steps that are ready, one after the other."""
     while True:
-        key = await desk.prepare.get()
+        key, parent = await desk.prepare.get()
         try:
             prepared = await manifests.prepare(desk.state, desk.store, key)
             if prepared is not None:
-                await desk.deliver(await transitions.advance(desk.state, [prepared]))
+                outcome = await transitions.advance(desk.state, [prepared])
+                await desk.deliver(outcome, {key.execution_id: parent} if parent else {})
         except (database.Failure, *database.UNAVAILABLE, FactoryError) as error:
             # The step stays ready; the sweep of unprepared steps brings it here again.
-            log.error("inputs_not_gathered", step=key, error=repr(error))
+            log.error("inputs_not_gathered", step=key, error=faults.told(error))
 
 
 async def sweep_owed(desk: Desk) -> None:
@@ -130,7 +132,7 @@ async def sweep_owed(desk: Desk) -> None:
         owed_tasks = await leases.unpublished(connection, desk.patience.owed, LIMIT)
         if desk.prepare.empty():
             for key in await leases.unprepared(connection, LIMIT):
-                desk.prepare.put_nowait(key)
+                desk.prepare.put_nowait((key, None))
     # What this process is still publishing is late, not lost: there is much of it.
     if keys := [key for key in owed_tasks if key not in desk.offering]:
         await _offer_again(desk, keys)
@@ -146,7 +148,7 @@ async def _offer_again(desk: Desk, keys: Sequence[TaskKey]) -> None:
     for key in keys:
         log.warning("task_published_again", task=key)
     tasks = await transitions.republish(desk.state, keys)
-    if not tasks or await desk.offer(tasks, {}):
+    if not tasks or await desk.offer(tasks):
         desk.refused = 0
         return
     # RabbitMQ 3.10 goes on refusing on a channel that once met a full queue, though the queue is full no more.
@@ -183,12 +185,17 @@ async def sweep_leases(desk: Desk) -> None:
         crashed = await leases.crash_looped(connection, CRASH_STARTS, lease, LIMIT)
         lapsed = await leases.lapsed(connection, lease, LIMIT)
         overdue = await leases.overdue(connection, desk.patience.overdue, LIMIT)
-    told: list[facts.Fact] = [facts.CrashLooped(key, starts) for key, starts in crashed]
-    told += [facts.LeaseLapsed(key, worker) for key, worker in lapsed]
-    told += [facts.DeadlinePassed(key) for key in overdue]
-    if told:
-        log.warning("leases_ended", crashed=len(crashed), lapsed=len(lapsed), overdue=len(overdue))
-        await advance(desk, told)
+    told: dict[str, list[facts.Fact]] = {
+        "crash_loop": [facts.CrashLooped(key, starts) for key, starts in crashed],
+        "lapsed": [facts.LeaseLapsed(key, worker) for key, worker in lapsed],
+        "overdue": [facts.DeadlinePassed(key) for key in overdue],
+    }
+    if any(told.values()):
+        log.warning("leases_ended", **{reason: len(found) for reason, found in told.items()})
+    for reason, found in told.items():
+        if found:
+            # Other coordinators find the same: what counts is what has changed something.
+            metrics.LEASES_ENDED.labels(reason).inc(await advance(desk, found))
 
 
 async def publish_cancels(desk: Desk) -> None:

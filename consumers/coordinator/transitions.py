@@ -100,6 +100,7 @@ async def apply(connection: database.Connection, state: State, told: Sequence[fa
         effects[execution_id] += change.effects
     decided = [(before[i], after[i], effects[i]) for i in sorted(before)]
     written = await writing.write(connection, decided, state.tools, outcome)
+    outcome.at = None if written is None else written.at
     for old, new, _ in decided:
         began = now - old.execution.seconds
         outcome.seen.append(Seen(loaded.versions[new.id], old, new, written, began))

@@ -23,7 +23,7 @@ from consumers.coordinator.engine.effects import (
 )
 from consumers.coordinator.engine.snapshot import Snapshot
 from consumers.coordinator.engine.tools import Tools
-from consumers.coordinator.outcome import Outcome
+from consumers.coordinator.outcome import Ended, Outcome
 from contracts.executions import StepExecution
 from contracts.messages import TaskKey
 from contracts.states import StepStatus
@@ -76,8 +76,8 @@ def note(before: Snapshot, after: Snapshot, effects: Iterable[Effect], outcome: 
         match effect:
             case Prepare(key) if (key.step, 0) in after.rows and after.rows[key.step, 0].status is StepStatus.READY:
                 outcome.prepare.append(key)
-            case Finished():
-                outcome.finished += 1
+            case Finished(message):
+                outcome.finished.append(Ended(after.execution, message))
             case Ignored(reason):
                 outcome.ignored[reason] += 1
             case _:

@@ -8,14 +8,14 @@ from typing import TypeVar
 
 import structlog
 
-from consumers.runtime import inputs, outages, text
+from consumers.runtime import inputs, outages, text, traces
 from consumers.runtime.equipment import Equipment
-from contracts import messages, stages
+from contracts import stages
 from contracts.analysis import Analyst
-from contracts.errors import PermanentError
+from contracts.errors import PermanentError, StageError
 from contracts.messages import StageTask
 from contracts.refs import DataRef
-from infra import failpoints
+from infra import failpoints, metrics
 from infra.failpoints import Failpoint
 
 A = TypeVar("A")
@@ -78,7 +78,16 @@ class Context:
 
     async def fetch(self, url: str, headers: Mapping[str, str] | None = None) -> stages.Page:
         """The page at a URL, through the egress guard."""
-        return await self._equipment.fetcher.fetch(url, headers)
+        began = time.monotonic()
+        try:
+            with traces.fetch(url):
+                page = await self._equipment.fetcher.fetch(url, headers)
+        except StageError as error:
+            _fetched(began, error.details.get("status"), error.error_class.value)
+            raise
+        _fetched(began, str(page.status), "")
+        metrics.FETCHED_BYTES.inc(len(page.body))
+        return page
 
     async def isolated(self, function: Callable[[A], R], argument: A) -> R:
         """The result of a pure function run in a limited child process."""
@@ -97,6 +106,6 @@ class Context:
         failpoints.reach(Failpoint.FILE_STORED)
 
 
-def key_text(key: messages.TaskKey) -> str:
-    """A task's identity for people."""
-    return f"{key.execution_id}/{key.step}/{key.shard} epoch {key.epoch} attempt {key.attempt}"
+def _fetched(began: float, status: str | None, error_class: str) -> None:
+    metrics.FETCH_SECONDS.observe(time.monotonic() - began)
+    metrics.FETCHES.labels(f"{status[0]}xx" if status else error_class).inc()

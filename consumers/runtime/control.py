@@ -83,7 +83,7 @@ async def listen(connection: Connection, control: Control) -> None:
         try:
             control.tell(encoding.decode(delivery.type, delivery.body))
         except MessageError as error:
-            log.warning("control_refused", error=str(error))
+            log.warning("control_refused", reason=error.reason.value)
         acknowledged = asyncio.create_task(_acknowledge(delivery))
         pending.add(acknowledged)
         acknowledged.add_done_callback(pending.discard)

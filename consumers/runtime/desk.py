@@ -28,10 +28,12 @@ REMEMBERED = 10_000
 
 @dataclasses.dataclass(slots=True)
 class Held:
-    """A task that is being done; ``estimate`` is how many seconds its stage usually takes."""
+    """A task that is being done; ``estimate`` is how many seconds its stage usually takes, ``traceparent`` the context
+    of what is told about it."""
 
     task: StageTask
     estimate: float
+    traceparent: str | None = None
     since: float = dataclasses.field(default_factory=time.monotonic)
     accepted: bool = False
     cancelled_at: float | None = None
@@ -41,8 +43,10 @@ class Held:
 class Desk:
     """The tasks that are being done, and the worker's voice."""
 
-    def __init__(self, worker: str, publisher: Publisher) -> None:
+    def __init__(self, worker: str, publisher: Publisher, *, log_completed: bool = True) -> None:
+        """With ``log_completed`` each completed task is a line of the log at level info, else at level debug."""
         self.worker = worker
+        self.log_completed = log_completed
         self.running: dict[TaskKey, Held] = {}
         self._publisher = publisher
         self._teller = Teller(self._publish)
@@ -91,8 +95,11 @@ class Desk:
 
     async def bury(self, delivery: Delivery, reason: Reason, explanation: str) -> None:
         """Hands a message that nobody can use to the dead letters, with the reasons."""
+        kept = {name: value for name, value in delivery.headers.items() if isinstance(value, str | int | float)}
+        if delivery.traceparent is None:
+            kept.pop("traceparent", None)
         headers = {
-            **{name: value for name, value in delivery.headers.items() if isinstance(value, str | int | float)},
+            **kept,
             "reason": reason.value,
             "explanation": explanation[:2000],
             "queue": delivery.queue,

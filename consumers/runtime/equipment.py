@@ -36,7 +36,7 @@ class Equipment:
 
     def budget(self, task: messages.StageTask, remaining: Callable[[], float]) -> stages.Budget:
         """What an attempt may spend, which has so many seconds left."""
-        return budgets.Budget(self.shared, task.key, task.context, remaining)
+        return budgets.Budget(self.shared, task, remaining)
 
 
 @contextlib.asynccontextmanager

@@ -108,6 +108,10 @@ class Supply:
         """The tasks that are buffered."""
         return [offer.task for offer in self._buffer.items()]
 
+    def buffered(self) -> int:
+        """How many tasks are buffered."""
+        return len(self._buffer)
+
     async def next(self) -> Offer:
         """The next task, with a place taken for it."""
         while True:

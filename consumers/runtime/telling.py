@@ -12,6 +12,7 @@ from contracts import bundles, encoding, messages, topology
 from contracts.bundles import TasksEnded
 from contracts.messages import StageCompleted, StageFailed
 from contracts.tiers import Tier
+from infra import tracing
 from infra.publisher import Outgoing
 
 MOST = 32
@@ -99,7 +100,10 @@ def _message(tier: Tier, together: Sequence[Told]) -> Outgoing:
             correlation_id=str(told.event.execution_id),
             traceparent=told.traceparent,
         )
-    completed = [told.body for told in together if isinstance(told.event, StageCompleted)]
-    failed = [told.body for told in together if not isinstance(told.event, StageCompleted)]
-    headers = {topology.BUNDLED: len(together)}
-    return Outgoing(topology.EVENTS, key, TasksEnded.__name__, bundles.bundle(completed, failed), headers=headers)
+    completed = [told for told in together if isinstance(told.event, StageCompleted)]
+    failed = [told for told in together if not isinstance(told.event, StageCompleted)]
+    headers: dict[str, int | str] = {topology.BUNDLED: len(together)}
+    if tracing.on():
+        headers[topology.TRACEPARENTS] = ",".join(told.traceparent or "" for told in (*completed, *failed))
+    body = bundles.bundle([told.body for told in completed], [told.body for told in failed])
+    return Outgoing(topology.EVENTS, key, TasksEnded.__name__, body, headers=headers)

@@ -17,7 +17,7 @@ from contracts.messages import StageCompleted, StageFailed, StageTask
 from contracts.model import Artifact, Summary
 from contracts.refs import DataRef
 from contracts.stages import StageContext, StageSpec
-from infra import failpoints
+from infra import failpoints, tracing
 from infra.failpoints import Failpoint
 
 log = structlog.get_logger()
@@ -61,7 +61,9 @@ async def attempt(
         return _failed(task, worker, began, StageError(str(refusal)), ErrorClass.PERMANENT)
     except Exception as fault:
         # A fault of the stage's code is tried again: it may lie in what the code met, and attempts are limited.
-        log.exception("stage_raised", stage=spec.name, step=task.step)
+        log.exception(
+            "stage_raised", stage=spec.name, execution=str(task.execution_id), step=task.step, shard=task.shard
+        )
         surprise = StageError(f"{type(fault).__name__}: {fault}")
         return _failed(task, worker, began, surprise, ErrorClass.TRANSIENT)
 
@@ -69,18 +71,21 @@ async def attempt(
 async def _completed(
     equipment: Equipment, spec: StageSpec, run: Run, task: StageTask, worker: str, report: Report, began: float
 ) -> StageCompleted:
-    given = await inputs.load(equipment, spec.input, task)
+    with tracing.child("load"):
+        given = await inputs.load(equipment, spec.input, task)
     failpoints.reach(Failpoint.INPUTS_LOADED)
     context = Context(equipment, task, report)
     loaded = time.monotonic()
-    output = await run(context, given)
+    with tracing.child("run"):
+        output = await run(context, given)
     failpoints.reach(Failpoint.STAGE_RAN)
     if not isinstance(output, spec.output):
         raise PermanentError(
             f"stage '{spec.name}' returned {type(output).__name__} where {spec.output.__name__} is due"
         )
     ran = time.monotonic()
-    ref = await _store(equipment, task, output)
+    with tracing.child("store"):
+        ref = await _store(equipment, task, output)
     return StageCompleted(
         execution_id=task.execution_id,
         epoch=task.epoch,

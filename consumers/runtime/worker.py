@@ -20,7 +20,7 @@ from contracts import encoding, topology
 from contracts.errors import MessageError, Reason
 from contracts.messages import StageTask, WorkerHeartbeat
 from contracts.tiers import Tier
-from infra import broker, failpoints
+from infra import broker, failpoints, metrics
 from infra.broker import Connection
 from infra.delivery import BrokerError, Delivery
 from infra.failpoints import Failpoint
@@ -66,15 +66,25 @@ async def _session(
         asyncio.TaskGroup() as group,
     ):
         watchers = [group.create_task(connection.watch()) for connection in (incoming, outgoing)]
-        desk = Desk(instance_name(), await outgoing.publisher())
+        desk = Desk(instance_name(), await outgoing.publisher(), log_completed=settings.log_settlements == "all")
         worker = Worker(settings, equipment, desk, Slots(concurrency), stop, group)
-        loops = await worker.begin(incoming, handlers)
-        health.mended("session")
-        log.info("worker_ready", worker=desk.worker, stages=[handler.spec.name for handler in handlers])
-        await stop.wait()
-        await worker.drain(loops)
+        try:
+            loops = await worker.begin(incoming, handlers)
+            health.mended("session")
+            log.info("worker_ready", worker=desk.worker, stages=[handler.spec.name for handler in handlers])
+            await stop.wait()
+            await worker.drain(loops)
+        finally:
+            _show_none(handlers)
         for task in watchers:
             task.cancel()
+
+
+def _show_none(handlers: Sequence[Handler]) -> None:
+    """What the session held is not held any more."""
+    metrics.SLOTS_BUSY.set_function(float)
+    for handler in handlers:
+        metrics.BUFFERED.labels(handler.spec.name).set_function(float)
 
 
 class Worker:
@@ -103,10 +113,14 @@ class Worker:
     async def begin(self, incoming: Connection, handlers: Sequence[Handler]) -> list[asyncio.Task[None]]:
         """Starts everything and returns the tasks that run until they are cancelled."""
         await control.listen(incoming, self._control)
+        metrics.SLOTS.set(self._slots.number)
+        metrics.SLOTS_BUSY.set_function(lambda: self._slots.used)
         most = share([handler.spec for handler in handlers], self._slots.number)
         for handler in handlers:
             supply = await Supply.connect(incoming, handler.spec, self._slots, self._decode, most)
             self._supplies.append(supply)
+            metrics.expect_work(handler.spec.name)
+            metrics.BUFFERED.labels(handler.spec.name).set_function(supply.buffered)
         await self._follow_pauses()
         loops = [self._group.create_task(self._heartbeats()), self._group.create_task(self._watch(incoming))]
         for supply, handler in zip(self._supplies, handlers, strict=True):

@@ -28,7 +28,7 @@ async def run(ctx: stages.StageContext, task: intelligence.FetcherInput) -> arti
         error.details.setdefault("url", task.source.url[: reader.URL_LENGTH])
         raise
     if articles.problems:
-        ctx.log.info("feed has problems", url=task.source.url, problems=articles.problems)
+        ctx.log.info("feed has problems", problems=len(articles.problems))
     return articles
 
 

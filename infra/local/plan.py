@@ -13,7 +13,7 @@ class ProcessSpec:
     """A command to keep running, ``count`` times over.
 
     Lower ``order`` starts first and stops last. A spec that runs ``once`` must end with status 0 before the next
-    one starts, and is not started again.
+    one starts, and is not started again. At ``health_port`` it tells how it is and what it measures.
     """
 
     name: str
@@ -22,6 +22,7 @@ class ProcessSpec:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     order: int = 0
     once: bool = False
+    health_port: int | None = None
 
 
 def save(home: Path, specs: Sequence[ProcessSpec]) -> None:

@@ -16,6 +16,7 @@ ACCOUNT = "ai-factory"
 SUPERUSER = "postgres"
 OWNER = "factory"
 WORKER = "factory_worker"
+READER = "factory_reader"
 DATABASE = "factory"
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -54,19 +55,26 @@ class Postgres:
 
     @property
     def variables(self) -> Mapping[str, str]:
-        return {"FACTORY_DATABASE_URL": self.url(OWNER), "FACTORY_WORKER_DATABASE_URL": self.url(WORKER)}
+        # No process of the factory reads by the reader's address; it is there for whoever draws figures.
+        return {
+            "FACTORY_DATABASE_URL": self.url(OWNER),
+            "FACTORY_WORKER_DATABASE_URL": self.url(WORKER),
+            "FACTORY_READER_DATABASE_URL": self.url(READER),
+        }
 
     def url(self, role: str, database: str = DATABASE) -> str:
-        """The address for one of the roles: owner, worker or superuser."""
+        """The address for one of the roles: owner, worker, reader or superuser."""
         password, port = self._identity.passwords[role], self._identity.ports["postgres"]
         return f"postgresql://{role}:{password}@127.0.0.1:{port}/{database}"
 
     def launch(self) -> None:
         self._end_left()
-        self._identity = identity.recall(self.folder, ["postgres"], [SUPERUSER, OWNER, WORKER])
+        self._identity = identity.recall(self.folder, ["postgres"], [SUPERUSER, OWNER, WORKER, READER])
         prefix = _as_account(self.folder)
         if not self.data.exists():
             _initialise(self.data, prefix, self._identity.passwords)
+        # At each launch: a data folder of an older version has no reader yet, and only here is the superuser at hand.
+        _alone(self.data, prefix, _reader(self._identity.passwords[READER]))
         settings = {**SETTINGS, "port": str(self._identity.ports["postgres"])}
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self._process = processes.Process(
@@ -124,24 +132,37 @@ def _initialise(data: Path, prefix: list[str], passwords: Mapping[str, str]) -> 
     initdb = [*prefix, str(_program("initdb")), "-D", str(fresh), "-U", SUPERUSER, "--auth=reject", *options]
     _run(initdb, "")
     (fresh / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
-    single = [*prefix, str(_program("postgres")), "--single", "-D", str(fresh), "-c", "exit_on_error=on", "postgres"]
-    _run(single, _roles(passwords))
+    _alone(fresh, prefix, _roles(passwords))
     fresh.rename(data)
 
 
-def _roles(passwords: Mapping[str, str]) -> str:
-    # The owner may create databases because tests copy the migrated one. One statement a line: single-user mode.
-    return "\n".join(
-        [
-            f"ALTER ROLE {SUPERUSER} PASSWORD '{passwords[SUPERUSER]}'",
-            f"CREATE ROLE {OWNER} LOGIN CREATEDB PASSWORD '{passwords[OWNER]}'",
-            f"CREATE ROLE {WORKER} LOGIN PASSWORD '{passwords[WORKER]}'",
-            f"CREATE DATABASE {DATABASE} OWNER {OWNER}",
-            f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC",
-            f"GRANT CONNECT ON DATABASE {DATABASE} TO {WORKER}",
-            "",
-        ]
-    )
+def _alone(data: Path, prefix: list[str], statements: list[str]) -> None:
+    """Runs statements as the superuser in a folder that no server uses; each of them stands on one line."""
+    single = [*prefix, str(_program("postgres")), "--single", "-D", str(data), "-c", "exit_on_error=on", "postgres"]
+    _run(single, "".join(f"{statement}\n" for statement in statements))
+
+
+def _roles(passwords: Mapping[str, str]) -> list[str]:
+    # The owner may create databases because tests copy the migrated one.
+    return [
+        f"ALTER ROLE {SUPERUSER} PASSWORD '{passwords[SUPERUSER]}'",
+        f"CREATE ROLE {OWNER} LOGIN CREATEDB PASSWORD '{passwords[OWNER]}'",
+        f"CREATE ROLE {WORKER} LOGIN PASSWORD '{passwords[WORKER]}'",
+        f"CREATE DATABASE {DATABASE} OWNER {OWNER}",
+        f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC",
+        f"GRANT CONNECT ON DATABASE {DATABASE} TO {WORKER}",
+    ]
+
+
+def _reader(password: str) -> list[str]:
+    """Makes the reader as it is to be, whether or not there is one; what it may read migrations grant."""
+    missing = f"NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{READER}')"
+    return [
+        f"DO $$ BEGIN IF {missing} THEN CREATE ROLE {READER}; END IF; END $$",
+        f"ALTER ROLE {READER} LOGIN PASSWORD '{password}'",
+        f"ALTER ROLE {READER} SET statement_timeout = '30s'",
+        f"GRANT CONNECT ON DATABASE {DATABASE} TO {READER}",
+    ]
 
 
 def _run(argv: list[str], text: str) -> None:

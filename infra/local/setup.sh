@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the project needs and is missing: a virtual environment with the pinned packages, and RabbitMQ.
-# As root it asks the distribution's package manager; as an ordinary user it says what to install.
+# Installs what the project needs and is missing: a virtual environment with the pinned packages, and RabbitMQ; with the
+# argument "tests" also Prometheus, by which the tests judge metrics, alerts and dashboards. As root it asks the distribution's package manager; as an ordinary user it says what to install.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -39,6 +39,11 @@ find_python() {
 # A broker that the environment names needs none on this machine.
 needs_rabbitmq() {
     [ -z "${FACTORY_AMQP_URL:-}" ] && [ ! -x "$RABBITMQ" ] && ! command -v rabbitmq-server >/dev/null
+}
+
+# The tests run both as processes of their own.
+needs_prometheus() {
+    [ "${1:-}" = tests ] && ! { command -v promtool && command -v prometheus-postgres-exporter; } >/dev/null
 }
 
 # What decides whether an installed environment is still the right one.
@@ -85,10 +90,13 @@ install_packages() {
     trap - EXIT
 }
 
-disable_service() {
+# $1 is a package, the rest are the services that it brings.
+disable_services() {
+    local package=$1
+    shift
     if command -v systemctl >/dev/null; then
-        systemctl disable --quiet rabbitmq-server.service epmd.socket epmd.service 2>/dev/null ||
-            say "could not disable the system's own rabbitmq-server service; it may start at the next boot"
+        systemctl disable --quiet "$@" 2>/dev/null ||
+            say "could not disable the system's own $package service; it may start at the next boot"
     fi
 }
 
@@ -96,6 +104,7 @@ disable_service() {
 install_missing() {
     local packages=()
     needs_rabbitmq && packages+=(rabbitmq-server)
+    needs_prometheus "$2" && packages+=(prometheus prometheus-postgres-exporter)
     if [ -n "$1" ] && ! "$1" -c 'import ensurepip, venv' 2>/dev/null; then
         packages+=("python$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv")
     fi
@@ -104,7 +113,10 @@ install_missing() {
     fi
     install_packages "${packages[@]}"
     if [[ " ${packages[*]} " == *" rabbitmq-server "* ]]; then
-        disable_service
+        disable_services rabbitmq-server rabbitmq-server.service epmd.socket epmd.service
+    fi
+    if [[ " ${packages[*]} " == *" prometheus "* ]]; then
+        disable_services prometheus prometheus.service prometheus-postgres-exporter.service
     fi
 }
 
@@ -130,15 +142,15 @@ install_project() {
 }
 
 main() {
-    local stamp python=
+    local stamp python='' purpose=${1:-}
     stamp="$VENV/.setup-$(fingerprint)"
-    if [ -e "$stamp" ] && ! needs_rabbitmq; then
+    if [ -e "$stamp" ] && ! needs_rabbitmq && ! needs_prometheus "$purpose"; then
         return
     fi
     if [ ! -e "$stamp" ] && ! usable_environment; then
         python=$(find_python)
     fi
-    install_missing "$python"
+    install_missing "$python" "$purpose"
     if [ -n "$python" ]; then
         make_environment "$python"
     fi

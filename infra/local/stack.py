@@ -35,6 +35,11 @@ def variables(started: Sequence[servers.Server]) -> dict[str, str]:
     return {name: value for server in started for name, value in server.variables.items()}
 
 
+def broker_metrics(started: Sequence[servers.Server]) -> int | None:
+    """The port at which the broker of this machine tells its metrics, None if it is not ours."""
+    return next((server.prometheus_port for server in started if isinstance(server, rabbitmq.RabbitMQ)), None)
+
+
 def settle(launched: servers.Part) -> None:
     """Return when what was launched can be used; raises StackError. What ended meanwhile is launched once more."""
     try:

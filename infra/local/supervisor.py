@@ -13,7 +13,7 @@ from pathlib import Path
 
 from contracts import errors
 from infra import settings
-from infra.local import plan, processes, record, servers, stack
+from infra.local import plan, processes, prometheus, record, servers, stack
 
 LOCK = "supervisor.lock"
 LOG_BYTES = 10 * 1024 * 1024
@@ -101,6 +101,8 @@ class Supervisor:
             await asyncio.to_thread(stack.settle, member.part)
             self._settled(member)
         settings.write_stack(self._around.home, stack.variables(self._servers))
+        ports = {spec.name: spec.health_port for spec in self._specs if spec.health_port is not None}
+        prometheus.write(self._around.home, ports, stack.broker_metrics(self._servers))
 
     async def _start_processes(self) -> None:
         known = settings.load({**self._around.environ, "FACTORY_HOME": str(self._around.home)})

@@ -49,6 +49,8 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType({
     "clients": Entry("clients", "Add, list and pause clients."),
     "stages": Entry("steering", "Pause and resume stages."),
     "schedules": Entry("schedules", "Submit a job again and again by the clock."),
+    "stats": Entry("statistics", "Show success rates, durations, failures, costs and workers over a window of time."),
+    "top": Entry("top", "Watch the whole factory live, and pause, cancel or open what runs."),
     "budgets": Entry("budgets", "Show and set what clients and executions may spend."),
 })  # fmt: skip
 

@@ -107,7 +107,7 @@ async def _submit(configured: Settings, order: Order) -> messages.JobAccepted:
         delay=order.delay,
         deadline=order.deadline,
     )
-    async with client.connect(configured.amqp_url, name="factory submit") as connected:
+    async with client.of(configured, name="factory submit") as connected:
         return await connected.submit(job, tier=known.tier)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import rich.text
 
 from contracts.messages import Json
+from infra import tracing
 from infra.dead_letters import Contents, Letter, Tally
 from infra.dead_operations import Operation
 from producer import letters
@@ -53,7 +54,7 @@ def tally(found: Sequence[Tally]) -> None:
 def document(letter: Letter) -> dict[str, object]:
     """A letter for programs, with its body as far as it can be read."""
     fields = {field.name: getattr(letter, field.name) for field in dataclasses.fields(letter)}
-    fields["trace_id"] = letters.trace_id(letter.traceparent)
+    fields["trace_id"] = tracing.trace_id(letter.traceparent)
     if isinstance(letter, Contents):
         del fields["body"]
         fields |= letters.body(letter)
@@ -72,7 +73,7 @@ def show(letter: Contents) -> None:
         "template": letter.template,
         "execution": letter.execution_id,
         "task": _task(letter),
-        "trace": letters.trace_id(letter.traceparent),
+        "trace": tracing.trace_id(letter.traceparent),
         "operation": letter.operation_id,
         "again of": letter.again_of,
     }

@@ -4,9 +4,8 @@ from collections.abc import AsyncIterator
 
 import rich.console
 import rich.live
-import rich.text
 
-from producer.cli import tree
+from producer.cli import output, tree
 from producer.watching import Progress
 
 REFRESH_PER_SECOND = 4
@@ -28,7 +27,7 @@ async def _lines(looks: AsyncIterator[Progress], console: rich.console.Console) 
     last = None
     async for last in looks:
         for line in lines.news(last):
-            console.print(rich.text.Text(line))
+            console.print(output.text(line))
     return _known(last)
 
 

@@ -57,14 +57,28 @@ def silent() -> rich.console.Console:
     return rich.console.Console(quiet=True, force_terminal=False)
 
 
-def say(text: str) -> None:
+def safe(text: object, keep: str = "") -> str:
+    """The text without power over a terminal: what is no printable character, or turns the direction of writing, stands
+    as its escape, but for the characters to keep."""
+    told = str(text)
+    if told.isprintable():
+        return told
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in told)
+
+
+def text(told: object, style: str = "") -> rich.text.Text:
+    """A text that is shown as it is: nothing in it is markup, and nothing moves the cursor."""
+    return rich.text.Text(safe(told), style)
+
+
+def say(told: str) -> None:
     """A line of the result."""
-    stdout().print(rich.text.Text(text), soft_wrap=True)
+    stdout().print(rich.text.Text(safe(told, keep="\n\t")), soft_wrap=True)
 
 
-def note(text: str) -> None:
+def note(told: str) -> None:
     """A message beside the result."""
-    stderr().print(rich.text.Text(text), soft_wrap=True)
+    stderr().print(rich.text.Text(safe(told, keep="\n\t")), soft_wrap=True)
 
 
 def document(value: object) -> None:
@@ -100,13 +114,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) 
     for column in columns:
         made.add_column(column, overflow="fold", no_wrap=column == columns[0])
     for row in shown:
-        made.add_row(*(cell if isinstance(cell, rich.text.Text) else rich.text.Text(str(cell)) for cell in row))
+        made.add_row(*(cell if isinstance(cell, rich.text.Text) else text(cell) for cell in row))
     stdout().print(made)
 
 
 def status(word: str) -> rich.text.Text:
     """A status in its colour."""
-    return rich.text.Text(word, STATUS_STYLES.get(word, ""))
+    return text(word, STATUS_STYLES.get(word.strip(), ""))
 
 
 def seconds(number: float | None) -> str:

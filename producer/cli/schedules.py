@@ -157,7 +157,7 @@ async def _run(configured: Settings, schedule_id: str) -> messages.JobAccepted:
         known = (await jobs.clients(connection, [found.client])).get(found.client)
     if known is None:
         raise FactoryError(f"there is no client '{found.client}'; see 'factory clients list'")
-    async with client.connect(configured.amqp_url, name="factory schedules run") as connected:
+    async with client.of(configured, name="factory schedules run") as connected:
         return await connected.submit(found.job(f"schedule:{found.id}:{client.new_key()}"), tier=known.tier)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from contracts.errors import FactoryError
 from infra import database, log, settings
@@ -14,9 +14,12 @@ T = TypeVar("T")
 UNDEFINED_TABLE = "42P01"
 
 
-def run(work: Coroutine[None, None, T]) -> T:
-    """The result of the work; raises FactoryError for whatever the servers' state explains."""
-    log.configure("factory", "warning", "console")
+def run(work: Coroutine[None, None, T], told: TextIO | None = None) -> T:
+    """The result of the work; raises FactoryError for whatever the servers' state explains.
+
+    What the work logs goes to ``told``, or to standard error, which is no place for it while a screen is drawn.
+    """
+    log.configure("factory", "warning", "console", stream=told)
     try:
         return asyncio.run(work)
     except ExceptionGroup as group:

@@ -66,16 +66,17 @@ def restart(execution: Id, note: Note = "", json: output.Json = False) -> None:
 
 
 def _steer(execution_id: UUID, action: Action, step: str | None, note: str, json: bool) -> None:
-    done = session.run(_steered(session.known(), execution_id, action, step, note))
+    done = session.run(steered(session.known(), execution_id, action, step, note))
     if json:
         output.document(done)
     else:
         output.say(f"{done.status} (epoch {done.epoch}); follow it with 'factory watch {execution_id}'")
 
 
-async def _steered(
+async def steered(
     configured: Settings, execution_id: UUID, action: Action, step: str | None, note: str
 ) -> ExecutionSteered:
+    """How an execution stands once the coordinator has done it; raises FactoryError with the reason if it has not."""
     async with session.tables(configured) as connection:
         found = (await watching.look(connection, execution_id)).execution
     return await steering.steer(configured.amqp_url, found.tier, found.client, execution_id, action, step, note)

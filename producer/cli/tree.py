@@ -29,7 +29,7 @@ def render(progress: Progress) -> rich.console.RenderableType:
     execution = progress.execution
     head = rich.text.Text.assemble(
         (execution.template, "bold"),
-        f" v{execution.template_version} for {execution.client} ({execution.tier})  ",
+        f" v{execution.template_version} for {output.safe(execution.client)} ({execution.tier})  ",
         output.status(execution.status),
         f"  {output.seconds(execution.seconds)}  ",
         (str(execution.id), "dim"),
@@ -40,14 +40,14 @@ def render(progress: Progress) -> rich.console.RenderableType:
         tree.add(_line(step, width))
     if progress.over:
         for line in ending(progress):
-            tree.add(rich.text.Text(line, output.STATUS_STYLES.get(execution.status, "")))
+            tree.add(output.text(line, output.STATUS_STYLES.get(execution.status, "")))
     return tree
 
 
 def _line(step: views.Step, width: int) -> rich.console.RenderableType:
     cells: list[rich.console.RenderableType] = [
         rich.text.Text(_MARKS.get(step.status, "▶"), output.STATUS_STYLES.get(step.status, "")),
-        rich.text.Text(step.step.ljust(width)),
+        output.text(step.step.ljust(width)),
         output.status(step.status.ljust(len("dispatched"))),
         rich.text.Text(output.seconds(step.seconds).rjust(len("10 min 00 s")), "dim"),
     ]
@@ -56,7 +56,7 @@ def _line(step: views.Step, width: int) -> rich.console.RenderableType:
         cells.append(rich.progress_bar.ProgressBar(total=total, completed=done, width=BAR_WIDTH))
     elif step.status is StepStatus.RUNNING and step.fraction:
         cells.append(rich.progress_bar.ProgressBar(total=1, completed=step.fraction, width=BAR_WIDTH))
-    cells.append(rich.text.Text(details(step)))
+    cells.append(output.text(details(step)))
     grid = rich.table.Table.grid(padding=(0, 1))
     grid.add_row(*cells)
     return grid

@@ -155,7 +155,7 @@ async def test_a_cancelled_execution_stops_its_running_work(factory: Factory) ->
     assert (finished.status, finished.explanation) == ("cancelled", "changed my mind")
 
     async def refused() -> bool:
-        return "task_refused" in factory.log(worker)
+        return "outcome=cancelled" in factory.log(worker)
 
     await eventually(refused, "the worker has stopped the work")
     assert Counter(step for _, _, step, _, _ in factory.runs()) == {"wait": 1}

@@ -101,7 +101,7 @@ async def test_a_frozen_worker_is_replaced_and_its_late_result_is_refused(factor
     await factory.template("one", [{"name": "work", "stage": "slow_effect", "parameters": {"seconds": "1.5"}}])
     factory.coordinator()
     # With its one place taken it asks for no further task, which would be stuck with it while it is frozen.
-    frozen = factory.worker("slow_effect", concurrency=1, FACTORY_LOG_LEVEL="debug")
+    frozen = factory.worker("slow_effect", concurrency=1)
     async with factory.connect() as client:
         await client.submit("one")
 
@@ -116,7 +116,7 @@ async def test_a_frozen_worker_is_replaced_and_its_late_result_is_refused(factor
         assert finished.status == "completed"
 
         async def told() -> bool:
-            return "task_completed" in factory.log(frozen) or "session_ended" in factory.log(frozen)
+            return "outcome=completed" in factory.log(frozen) or "session_ended" in factory.log(frozen)
 
         await eventually(told, "the frozen worker has noticed that time passed")
     (row,) = await factory.fetch("SELECT attempt, status, output FROM step_executions")

@@ -266,7 +266,7 @@ async def test_work_of_before_cannot_finish_a_fan_out_that_was_reopened_and_shra
     assert "zombie" not in {row["worker"] for row in rows}
     (told,) = await factory.fetch("SELECT summary FROM step_executions WHERE step = 'tell'")
     assert told["summary"]["seen"] == 4
-    stopped = [float(s) for s in re.findall(r"task_stopped\s.*?after=(?:\x1b\[\w+)*([\d.]+)", factory.log(worker))]
+    stopped = re.findall(r"task_settled outcome=cancelled .* stopped_after=[\d.]+", factory.log(worker))
     assert len(stopped) == 6, "running work of before was stopped through the control stream"
 
 

@@ -14,6 +14,7 @@ OTHERS = 10_000
 
 STEPS = [{"name": "a", "stage": "work"}, {"name": "b", "stage": "work", "depends_on": ["a"]}]
 SHARDS = 2_000
+INSTANCE_ROWS = 100
 
 LIVE = """
 UPDATE step_executions s
@@ -51,6 +52,18 @@ SELECT 'step', e.id::text, 'failed', 'it failed', e.client_id, e.id, 'work', 'a'
        CASE WHEN e.rank % 7 > 0 THEN e.created_at END
 FROM executions e WHERE e.status = 'completed' ORDER BY e.created_at DESC LIMIT $1
 """
+ENTRIES = """
+INSERT INTO shared.budget_ledger (at, kind, reservation_id, client_id, month, execution_id, step, shard, epoch, attempt,
+                                  purpose, amount, reserved, spent)
+SELECT e.created_at, 'post', gen_random_uuid(), e.client_id, e.created_at::date, e.id, 'a', 0, 1, 1, 'a call', 100,
+       -100, 100
+FROM executions e WHERE e.status = 'completed' ORDER BY e.created_at LIMIT $1
+"""
+INSTANCES = """
+INSERT INTO worker_instances (id, stages, capacity, in_flight, sequence, stopped, last_seen)
+SELECT 'instance-' || n, '{work}', 8, 0, 1, n > 3, now() - make_interval(mins => n)
+FROM generate_series(1, $1::integer) AS n
+"""
 SHARD_ROWS = """
 INSERT INTO step_executions (execution_id, step, shard, epoch, status, stage)
 SELECT $1::uuid, 'b', n, 1, CASE WHEN n <= $2 / 2 THEN 'completed' ELSE 'pending' END, 'work'
@@ -71,8 +84,9 @@ async def fill(connection: database.Connection) -> None:
     await filling.executions(connection, "plain", "running", RUNNING, days=(0.1, 0.05))
     await filling.steps(connection, "running", "pending")
     await connection.execute(LIVE)
-    for statement in (OWED, TIMERS, FACTS, DELIVERABLES, LETTERS):
+    for statement in (OWED, TIMERS, FACTS, DELIVERABLES, LETTERS, ENTRIES):
         await connection.execute(statement, OTHERS)
+    await connection.execute(INSTANCES, INSTANCE_ROWS)
     wide = await connection.fetchval("SELECT id FROM executions WHERE status = 'running' LIMIT 1")
     await connection.execute(SHARD_ROWS, wide, SHARDS)
     await connection.execute("ANALYZE")

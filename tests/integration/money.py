@@ -62,8 +62,11 @@ async def workers(tables: Factory, size: int = 4) -> AsyncIterator[database.Pool
 def purse(
     pool: database.Pool, key: messages.TaskKey, client: str = "acme", seconds: float = 60.0, degraded: bool = False
 ) -> budgets.Budget:
-    task = messages.TaskContext(client=client, tier=Tier.BASIC, template="plain", template_version=1, degraded=degraded)
-    return budgets.Budget(pool, key, task, lambda: seconds)
+    context = messages.TaskContext(
+        client=client, tier=Tier.BASIC, template="plain", template_version=1, degraded=degraded
+    )
+    task = messages.StageTask(**key._asdict(), stage="effect", timeout=60, context=context)
+    return budgets.Budget(pool, task, lambda: seconds)
 
 
 async def account(tables: Factory, execution_id: uuid.UUID) -> tuple[int, int, int]:

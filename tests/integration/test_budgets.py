@@ -163,7 +163,7 @@ async def test_a_reservation_is_resolved_once_and_the_same_word_twice_is_one(tab
         with pytest.raises(errors.PermanentError, match="resolved otherwise"):
             await posted.void()
         assert await money.kinds(tables, key.execution_id) == before
-        stranger = budgets.Reservation(budgets.Ledger(pool), uuid.uuid4(), CENT, "no call")
+        stranger = budgets.Reservation(budgets.Ledger(pool), uuid.uuid4(), CENT, "no call", "effect")
         with pytest.raises(errors.PermanentError):
             await stranger.void()
     assert await money.account(tables, key.execution_id) == (0, 3, 0)
@@ -235,7 +235,7 @@ async def test_the_same_reservation_asked_for_twice_is_one(tables: Factory) -> N
         assert set(await asyncio.gather(*(ask(pool) for _ in range(20)))) == {"granted"}
         assert await ask(pool, 1) == "conflict"
         assert await money.account(tables, key.execution_id) == (CENT, 0, 0)
-        await budgets.Reservation(budgets.Ledger(pool), reservation, CENT, "a").void()
+        await budgets.Reservation(budgets.Ledger(pool), reservation, CENT, "a", "effect").void()
         assert await ask(pool) == "conflict", "what is resolved is not granted again"
 
 

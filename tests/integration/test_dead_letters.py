@@ -38,6 +38,8 @@ def message(body: bytes, queue: str = "jobs.basic", **fields: Any) -> DeadMessag
 async def all_letters(connection: database.Connection) -> list[dead_letters.Contents]:
     return await dead_letters.contents(connection, {})
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 
 async def test_a_message_is_kept_with_what_it_says_of_itself(tables: Factory) -> None:
     (execution,) = await submit(tables)
@@ -48,13 +50,15 @@ async def test_a_message_is_kept_with_what_it_says_of_itself(tables: Factory) ->
     job = {"client": "acme", "template": "plain", "parameters": {"feeds": document("feeds").model_dump(mode="json")}}
     async with tables.pool.acquire() as connection:
         await executions.insert_steps(connection, [row(execution)])
-        headers = {"traceparent": "00-1-2-00", "odd": "a\0b", "weird": float("nan")}
+        headers = {"traceparent": TRACE, "odd": "a\0b", "weird": float("nan")}
         await dead_letters.add_message(connection, message(json.dumps(event).encode(), "events.basic", headers=headers))
-        await dead_letters.add_message(connection, message(json.dumps(job).encode(), "jobs.premium"))
+        broken = {"traceparent": f"{TRACE}\n{'x' * 9000}"}
+        await dead_letters.add_message(connection, message(json.dumps(job).encode(), "jobs.premium", headers=broken))
         told, asked = await all_letters(connection)
     assert (told.execution_id, told.epoch, told.step, told.shard, told.attempt) == (execution, 3, "a", 0, 2)
     assert (told.client, told.template, told.tier, told.stage) == ("acme", "plain", "basic", "work")
-    assert told.traceparent == "00-1-2-00"
+    assert told.traceparent == TRACE
+    assert asked.traceparent is None, "what is no traceparent is none"
     assert told.headers["odd"] == "a\N{REPLACEMENT CHARACTER}b"
     assert [ref["uri"] for ref in told.refs] == ["s3://documents/d"]
     assert (asked.client, asked.template, asked.tier) == ("acme", "plain", "premium")

@@ -57,7 +57,7 @@ async def test_what_some_of_a_batch_meet_in_their_table_is_nobodys_fault(tables:
         "ALTER TABLE timers ADD CHECK (kind = 'retry')",
         "ALTER TABLE deliverables DROP COLUMN ref",
         "DROP TABLE outbox",
-        "ALTER TABLE dead_letters ALTER COLUMN reason TYPE varchar(3)",
+        "DROP VIEW reporting.dead_letters; ALTER TABLE dead_letters ALTER COLUMN reason TYPE varchar(3)",
     ],
 )
 async def test_the_canary_meets_every_damage_and_leaves_nothing(tables: Factory, damage: str) -> None:

@@ -157,6 +157,46 @@ def test_postgres_keeps_its_data_through_a_kill(tmp_path: Path) -> None:
     assert processes.left(tmp_path) == []
 
 
+async def as_superuser(server: postgres.Postgres, *statements: str) -> None:
+    connection = await asyncpg.connect(server.url(postgres.SUPERUSER))
+    for statement in statements:
+        await connection.execute(statement)
+    await connection.close()
+
+
+async def reads(url: str) -> tuple[object, object]:
+    connection = await asyncpg.connect(url)
+    found = await connection.fetchval("SELECT current_user"), await connection.fetchval("SHOW statement_timeout")
+    await connection.close()
+    return found
+
+
+def test_a_data_folder_of_before_there_was_a_reader_gets_one_when_it_is_used_again(tmp_path: Path) -> None:
+    server = postgres.Postgres(tmp_path / "postgres", tmp_path / "postgres.log")
+    kept = tmp_path / "postgres" / identity.FILE
+    try:
+        server.start()
+        gone = (f"REVOKE CONNECT ON DATABASE factory FROM {postgres.READER}", f"DROP ROLE {postgres.READER}")
+        asyncio.run(as_superuser(server, *gone))
+        asyncio.run(store_in_postgres(server.url(postgres.OWNER)))
+        server.stop()
+        told = json.loads(kept.read_text())
+        del told["passwords"][postgres.READER]
+        kept.write_text(json.dumps(told))
+        server.start()
+        assert asyncio.run(reads(server.url(postgres.READER))) == (postgres.READER, "30s")
+        assert asyncio.run(read_from_postgres(server.url(postgres.OWNER))) == "kept"
+
+        # A migration by an owner who may make roles makes one that cannot log in.
+        asyncio.run(as_superuser(server, f"ALTER ROLE {postgres.READER} NOLOGIN PASSWORD NULL"))
+        server.kill()
+        server.start()
+        assert asyncio.run(reads(server.url(postgres.READER))) == (postgres.READER, "30s")
+    finally:
+        server.stop()
+    assert processes.left(tmp_path) == []
+
+
 def test_rabbitmq_keeps_its_messages_through_a_kill_and_leaves_no_port_mapper(tmp_path: Path) -> None:
     server = rabbitmq.RabbitMQ(tmp_path / "rabbitmq", tmp_path / "rabbitmq.log")
     try:
@@ -202,7 +242,7 @@ def test_two_servers_of_a_kind_run_side_by_side(tmp_path: Path) -> None:
         for server in every:
             server.start()
         addresses = [value for server in every for value in server.variables.values() if "://" in value]
-        assert len(set(addresses)) == 6
+        assert len(set(addresses)) == 8
         assert all(server.alive() for server in every)
     finally:
         for server in every:

@@ -204,7 +204,7 @@ async def test_an_execution_ends_on_the_short_way_as_on_the_long_one(tables: Fac
     await transitions.advance(state(tables), [completed(executions[0], "b")])
     outcome, settled = await shortcut.settle(held, [completed(execution_id, "b") for execution_id in executions])
     assert settled == set(executions[1:]), "the first has ended already"
-    assert outcome.finished == 2
+    assert len(outcome.finished) == 2
     owed = await tables.fetch("SELECT * FROM outbox ORDER BY id")
     assert [(o.id, o.execution_id, o.routing_key, o.body) for o in outcome.owed] == [
         (row["id"], row["execution_id"], row["routing_key"], row["body"])

@@ -18,6 +18,7 @@ from contracts.messages import TaskKey
 from contracts.tiers import Tier
 from infra import (
     budgets,
+    census,
     database,
     dead_letters,
     executions,
@@ -26,10 +27,13 @@ from infra import (
     jobs,
     leases,
     outbox,
+    overview,
     pauses,
     retention,
     statements,
+    statistics,
     timers,
+    timings,
     views,
 )
 from infra.settings import Settings
@@ -271,6 +275,38 @@ async def test_what_people_look_at(watch: plans.Watch) -> None:
     check(watch, "views.find_execution", "views.execution_steps", "views.timeline", "views.list_executions")
 
 
+async def test_what_is_watched_each_second(watch: plans.Watch) -> None:
+    async with undone(watch) as connection:
+        await overview.ended(connection, 60.0)
+        assert len(await overview.under_way(connection)) == 2 * overview.LISTED
+        assert sum(group.letters for group in await overview.letters(connection)) > 0
+        await views.workers(connection, 600.0)
+        await pauses.all_of(connection)
+    check(watch, "overview.ended", "overview.under_way", "overview.open_letters", "views.live_workers")
+
+
+async def test_one_execution_over_time(watch: plans.Watch) -> None:
+    async with undone(watch) as connection:
+        (wide,) = await connection.fetch("SELECT execution_id FROM step_executions WHERE shard = 1")
+        for read in (timings.steps, timings.repeats, timings.costs):
+            await read(connection, wide["execution_id"])
+        assert len(await timings.shards(connection, wide["execution_id"], "b")) == abundance.SHARDS
+    check(watch, *(f"timings.{name}" for name in ("steps", "shards", "repeats", "costs")))
+
+
+async def test_figures_of_a_day(watch: plans.Watch) -> None:
+    async with undone(watch) as connection:
+        # All facts of the timeline are of this moment; those of some days ago lie beside them.
+        await connection.execute("UPDATE timeline SET at = at - interval '2 days'")
+        await connection.execute("ANALYZE timeline")
+        for window in (statistics.Window(DAY), statistics.Window(DAY, "client-1", "plain", Tier.BASIC, "work")):
+            await statistics.executions(connection, window)
+            await statistics.stages(connection, window)
+            await statistics.costs(connection, window, "stage")
+            await statistics.workers(connection, window)
+    check(watch, *(f"statistics.{name}" for name in ("executions", "stages", "costs", "workers")))
+
+
 async def test_removing_what_is_old(watch: plans.Watch) -> None:
     removed = await retention.executions(watch.pool, 90 * DAY, retention.BEGINNING)
     assert removed.executions == LIMIT
@@ -283,3 +319,9 @@ async def test_removing_what_is_old(watch: plans.Watch) -> None:
 def test_what_is_looked_at_are_statements_of_the_factory() -> None:
     known = {f"{topic}.{name}" for topic in statements.topics() for name in statements.load(topic)}
     assert set(plans.NAMES.values()) == known
+
+
+async def test_a_census(watch: plans.Watch) -> None:
+    async with undone(watch) as connection:
+        await census.take(connection, 200, 30.0, LIMIT)
+    check(watch, "longest_queued", "count_stuck", "count_tasks", "count_dead_letters", "count_owed", "money")

@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from infra import budgets, outbox, statements, views
+from infra import budgets, outbox, overview, statements, statistics, timings, views
 from tests.factories import Factory
 
 INFRA = Path(__file__).parents[2] / "infra"
@@ -113,6 +113,17 @@ async def test_rows_that_become_records_as_they_are_have_their_fields(factory: F
         ("budgets", "client_account"): budgets.ClientAccount,
         ("budgets", "client_months"): budgets.Month,
         ("budgets", "entries"): budgets.Entry,
+        ("overview", "ended"): overview.Ended,
+        ("overview", "under_way"): overview.UnderWay,
+        ("overview", "open_letters"): overview.Letters,
+        ("statistics", "executions"): statistics.Executions,
+        ("statistics", "stages"): statistics.Stage,
+        ("statistics", "costs"): statistics.Cost,
+        ("statistics", "workers"): statistics.Worker,
+        ("timings", "steps"): timings.Times,
+        ("timings", "shards"): timings.ShardTimes,
+        ("timings", "repeats"): timings.Repeat,
+        ("timings", "costs"): timings.Cost,
     }
     async with factory.pool.acquire() as connection:
         for (topic, name), record in records.items():

@@ -21,6 +21,8 @@ class Given(Model):
     slow_below_attempt: int = 0
     fail: ErrorClass | None = None
     fail_below_attempt: int = 0
+    why: str = ""
+    surprise: bool = False
     fail_shards: tuple[int, ...] = ()
     die: bool = False
     file: str = ""
@@ -62,7 +64,9 @@ async def run(ctx: stages.StageContext, task: Given) -> Made:
     chosen = not task.fail_shards or key.shard in task.fail_shards
     if task.fail is not None and early and chosen:
         kind = TransientError if task.fail is ErrorClass.TRANSIENT else PermanentError
-        raise kind(f"told to fail as {task.fail}", {"shard": str(key.shard)})
+        raise kind(task.why or f"told to fail as {task.fail}", {"shard": str(key.shard)})
+    if task.surprise and early:
+        raise ValueError(task.why)
     if task.junk:
         junk: Any = {"records": "none"}
         return cast(Made, junk)

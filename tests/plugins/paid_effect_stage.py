@@ -53,5 +53,5 @@ async def _call(ctx: stages.StageContext, task: Given, purpose: str) -> int:
         reservation.begin()
         page = await ctx.fetch(f"{task.service}?key={ctx.idempotency_key}")
         cost = int(json.loads(page.body)["cost"])
-        await reservation.post(cost)
+        await reservation.post(cost, stages.Usage("a-model", input_tokens=100, output_tokens=20))
     return cost

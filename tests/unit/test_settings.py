@@ -35,6 +35,18 @@ def test_secrets_do_not_show(tmp_path: Path) -> None:
     assert "-secret" not in shown
 
 
+def test_every_secret_is_known_as_it_is_and_as_it_is_written(tmp_path: Path) -> None:
+    changes = {
+        "FACTORY_DATABASE_URL": "postgresql://factory@127.0.0.1/factory?password=query-secret",
+        "FACTORY_WORKER_DATABASE_URL": "postgresql://factory_worker:w%40rker-secret@127.0.0.1:5432/factory",
+        "FACTORY_TRACES_ENDPOINT": "https://key:trace-secret@collector.example",
+    }
+    found = settings.load(environment(tmp_path, **changes))
+    encoded = {"w%40rker-secret", "w@rker-secret"}
+    assert found.secrets == {"rabbit-secret", "query-secret", "key-secret", "trace-secret", *encoded}
+    assert "trace-secret" not in repr(found)
+
+
 @pytest.mark.parametrize("name", sorted(COMPLETE.keys() - {"FACTORY_AMQP_ADMIN_URL"}))
 def test_a_missing_server_names_the_variable_and_the_remedy(tmp_path: Path, name: str) -> None:
     with pytest.raises(settings.SettingsError, match=rf"{name} is not set: set it, or run `factory up`"):
@@ -59,6 +71,13 @@ def test_the_management_address_may_be_missing(tmp_path: Path) -> None:
         ("FACTORY_RETENTION_DAYS", "-1", "give a whole number of at least 0, or unset it for 90"),
         ("FACTORY_RETENTION_DAYS", "0.5", "FACTORY_RETENTION_DAYS=0.5 is not a whole number"),
         ("FACTORY_LOG_FORMAT", "xml", "choose one of console, json"),
+        ("FACTORY_LOG_SETTLEMENTS", "some", "choose one of all, failed"),
+        ("FACTORY_TRACES_ENDPOINT", "localhost:4318", "give http://host:port or https://host:port"),
+        ("FACTORY_TRACES_ENDPOINT", "http://", "cannot be used"),
+        ("FACTORY_TRACES_ENDPOINT", "http://127.0.0.1:notaport", "is not a URL"),
+        ("FACTORY_TRACES_RATIO", "1.5", "give a number of at least 0 and at most 1, or unset it for 1"),
+        ("FACTORY_TRACES_RATIO", "-0.1", "FACTORY_TRACES_RATIO=-0.1 is out of range"),
+        ("FACTORY_TRACES_RATIO", "nan", "out of range"),
         ("FACTORY_S3_BUCKET", "My Bucket", "is no bucket name"),
         ("FACTORY_FETCH_ALLOW", "localhost", "'localhost' is not host:port"),
         ("FACTORY_HEARTBEAT_SECONDS", "20", "raise the first or lower the second"),

@@ -11,6 +11,7 @@ from contracts.bundles import TasksEnded
 from contracts.errors import ErrorClass
 from contracts.refs import inline
 from contracts.tiers import Tier
+from infra import tracing
 from infra.publisher import Outgoing
 
 
@@ -67,6 +68,18 @@ async def test_a_task_that_ends_alone_is_told_alone_with_its_trace() -> None:
     (message,) = sent.messages
     assert (message.type_name, message.traceparent, message.routing_key) == ("StageCompleted", "trace", "event.basic")
     assert sent.events() == [event]
+
+
+async def test_what_ends_together_names_its_traces_in_order_where_spans_are_made() -> None:
+    sent = Sent()
+    events = [failed(), completed(), failed(), completed()]
+    async with tracing.exporting("test", "http://127.0.0.1:9", 1.0):
+        teller = Teller(sent.publish)
+        await asyncio.gather(
+            *(teller.tell(Tier.BASIC, e, encoding.encode(e), f"trace {i}") for i, e in enumerate(events))
+        )
+    (message,) = sent.messages
+    assert message.headers == {"events": 4, "traceparents": "trace 1,trace 3,trace 0,trace 2"}
 
 
 async def test_what_ends_together_is_one_message() -> None:

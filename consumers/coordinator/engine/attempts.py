@@ -33,7 +33,7 @@ def offer(change: Change, row: StepExecution, tools: Tools) -> Change:
 
 def again(change: Change, row: StepExecution, kind: str, detail: dict[str, object], tools: Tools) -> Change:
     """Offers a lost task anew as the next attempt, which is not charged as a retry."""
-    recorded = Recorded(kind, row.step, row.shard, row.attempt, detail=detail)
+    recorded = Recorded(kind, row.step, row.shard, row.attempt, detail={**detail, "stage": row.stage})
     return offer(change.plus(recorded), row._replace(attempt=row.attempt + 1), tools)
 
 
@@ -93,6 +93,8 @@ def fail(change: Change, row: StepExecution, failure: Failure, tools: Tools) -> 
         "error_class": failure.error_class.value,
         "error": told.error,
         "worker": failure.worker,
+        # After a fallback the row names another one.
+        "stage": row.stage,
     }
     if failure.outage and row.attempt < MOST_ATTEMPTS:
         return _wait(change, told, "outage", backoff.after_outage(tools.random()), detail)
@@ -101,7 +103,7 @@ def fail(change: Change, row: StepExecution, failure: Failure, tools: Tools) -> 
         return _wait(change, told._replace(retries=row.retries + 1), "retry", wait, detail)
     if row.fallback < len(step.fallback):
         stage = step.fallback[row.fallback]
-        recorded = Recorded("fallback", row.step, row.shard, row.attempt, detail={**detail, "stage": stage})
+        recorded = Recorded("fallback", row.step, row.shard, row.attempt, detail={**detail, "fallback": stage})
         other = told._replace(stage=stage, fallback=row.fallback + 1, retries=0, attempt=row.attempt + 1, starts=())
         return offer(change.plus(recorded), other, tools)
     return fail_for_good(change, row, failure)
@@ -122,7 +124,7 @@ def _wait(change: Change, told: StepExecution, kind: str, wait: float, detail: d
 
 def _over_budget(change: Change, row: StepExecution, failure: Failure, tools: Tools) -> Change | None:
     """What the template wants where the money is used up; None where not even doing without would help."""
-    detail = {"error": failure.explanation[:500], "worker": failure.worker}
+    detail = {"error": failure.explanation[:500], "worker": failure.worker, "stage": row.stage}
     recorded = Recorded("over_budget", row.step, row.shard, row.attempt, detail=detail)
     again = failures.noted(row, failure)._replace(attempt=row.attempt + 1, starts=())
     match change.snapshot.template.on_budget:

@@ -11,10 +11,11 @@ from contracts.messages import TaskKey
 
 
 class Offer(NamedTuple):
-    """Publish this task after the commit; ``body`` is the task as it is published."""
+    """Publish this task after the commit; ``body`` is the task as it is published, ``traceparent`` its execution's."""
 
     task: messages.StageTask
     body: bytes
+    traceparent: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

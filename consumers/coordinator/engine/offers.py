@@ -28,7 +28,7 @@ DEFAULT_TIMEOUT = 60.0
 def offer(snapshot: Snapshot, row: StepExecution, evaluate: Evaluate) -> Offer:
     """The offer of a row's task; raises FactoryError if it cannot be built or is over the limit of a message."""
     task = build(snapshot, row, evaluate)
-    return Offer(task, encoding.encode(task))
+    return Offer(task, encoding.encode(task), snapshot.execution.traceparent)
 
 
 def build(snapshot: Snapshot, row: StepExecution, evaluate: Evaluate) -> StageTask:

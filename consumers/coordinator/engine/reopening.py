@@ -48,7 +48,8 @@ def remake(change: Change, row: StepExecution, failure: Failure) -> Change | Non
     undone = {n for n in after if snapshot.step(n).status not in (StepStatus.COMPLETED, StepStatus.SKIPPED)}
     producer = snapshot.step(name)
     change = change.to(snapshot.with_row(producer._replace(remade=producer.remade + 1)))
-    detail = {"uri": failure.details["uri"], "made_by": name, "epoch": snapshot.execution.epoch + 1}
+    epoch = snapshot.execution.epoch + 1
+    detail = {"uri": failure.details["uri"], "made_by": name, "epoch": epoch, "stage": row.stage}
     recorded = Recorded("input_gone", row.step, row.shard, row.attempt, detail=detail)
     return _reopened(change, {name, *undone}, set()).plus(recorded)
 

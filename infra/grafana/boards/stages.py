@@ -1,0 +1,200 @@
+"""Every stage by rate, errors and duration, and what waits for it."""
+
+from infra.grafana.panels import HALF, Board, Panel, Prometheus, Section, Variable, graph
+
+CHOSEN = 'stage=~"$stage", tier=~"$tier"'
+
+# RabbitMQ knows the stage and the tier of a queue by its name alone.
+QUEUE = 'queue=~"stage[.]($stage)[.]($tier)"'
+NAMED = (
+    'label_replace(label_replace({}, "stage", "$1", "queue", "stage[.](.+)[.].+"), "tier", "$1", "queue", ".+[.](.+)")'
+)
+
+
+def _queues(metric: str) -> str:
+    return NAMED.format(f"rabbitmq_detailed_queue_{metric}{{{QUEUE}}}")
+
+
+def _quantiles(title: str, says: str, metric: str, by: str) -> Panel:
+    return graph(
+        title,
+        says,
+        *(
+            Prometheus(
+                f"histogram_quantile({part}, sum by (le, {by}) (rate({metric}{{{CHOSEN}}}[$__rate_interval])))",
+                f"{{{{{by}}}}} {name}",
+            )
+            for part, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
+        ),
+        unit="s",
+    )
+
+
+RED = Section(
+    "Rate, errors, duration",
+    (
+        graph(
+            "Steps finished, by stage",
+            "Steps and shards that ended, each second.",
+            Prometheus(
+                f"sum by (stage) (rate(factory_steps_finished_total{{{CHOSEN}}}[$__rate_interval]))", "{{stage}}"
+            ),
+            unit="ops",
+            stacked=True,
+        ),
+        graph(
+            "Attempts that fail, by stage",
+            "The part of all attempts that ended in an error. One that is tried again and succeeds counts here, and "
+            "nowhere among the failed executions.",
+            Prometheus(
+                f'sum by (stage) (rate(factory_task_seconds_count{{outcome!="completed", {CHOSEN}}}'
+                f"[$__rate_interval])) "
+                f"/ sum by (stage) (rate(factory_task_seconds_count{{{CHOSEN}}}[$__rate_interval])) "
+                f"or sum by (stage) (rate(factory_task_seconds_count{{{CHOSEN}}}[$__rate_interval])) * 0",
+                "{{stage}}",
+            ),
+            unit="percentunit",
+            limits=((0.05, "yellow"), (0.25, "red")),
+            runbook="ErrorBudgetBurnsFast",
+        ),
+        _quantiles(
+            "How long an attempt takes",
+            "Loading its inputs, the code of the stage, storing the output.",
+            "factory_task_seconds_bucket",
+            "stage",
+        ),
+        graph(
+            "Steps finished, by tier",
+            "The same by the tier of the client.",
+            Prometheus(f"sum by (tier) (rate(factory_steps_finished_total{{{CHOSEN}}}[$__rate_interval]))", "{{tier}}"),
+            unit="ops",
+            stacked=True,
+        ),
+        graph(
+            "Retries by class",
+            "Attempts that are made again, each minute, by the class of the error.",
+            Prometheus(
+                'sum by (error_class) (rate(factory_retries_total{stage=~"$stage"}[$__rate_interval])) * 60',
+                "{{error_class}}",
+            ),
+            unit="cpm",
+            stacked=True,
+        ),
+        graph(
+            "Attempts for each step",
+            "1 where nothing had to be repeated.",
+            Prometheus(
+                'sum by (stage) (rate(factory_step_attempts_total{stage=~"$stage"}[$__rate_interval])) '
+                "/ sum by (stage) "
+                '(rate(factory_steps_finished_total{stage=~"$stage", outcome=~"completed|failed"}[$__rate_interval]))',
+                "{{stage}}",
+            ),
+            unit="none",
+            least=None,
+        ),
+    ),
+)
+
+QUEUES = Section(
+    "Queues",
+    (
+        graph(
+            "Tasks that wait",
+            "Messages in the queues of the stages that no worker has taken.",
+            Prometheus(f"sum by (stage, tier) ({_queues('messages_ready')})", "{{stage}} {{tier}}"),
+            stacked=True,
+            width=HALF,
+        ),
+        graph(
+            "Age of the oldest task",
+            "The oldest offer that no worker has begun. The limit depends on the tier.",
+            Prometheus(
+                f"max by (stage, tier) (factory_tasks_oldest_seconds{{{CHOSEN}}}) "
+                "or on (stage, tier) 0 * sum by (stage, tier) "
+                f"({_queues('messages_ready')})",
+                "{{stage}} {{tier}}",
+            ),
+            unit="s",
+            width=HALF,
+            runbook="TasksWaitTooLong",
+        ),
+        _quantiles(
+            "How long tasks wait",
+            "From the offer of a task until a worker began it.",
+            "factory_queue_wait_seconds_bucket",
+            "stage",
+        ),
+        graph(
+            "Consumers",
+            "Workers that take from the queues of a stage now. One that is busy with slow tasks is none meanwhile.",
+            Prometheus(f"min by (stage) ({_queues('consumers')})", "{{stage}}"),
+            unit="none",
+            runbook="QueueWithoutConsumer",
+        ),
+        graph(
+            "Tasks in flight",
+            "Tasks that are not over, by where they stand: ready, offered, begun, or waiting for a retry.",
+            Prometheus(
+                f"sum by (status) (max by (stage, tier, status) (factory_tasks{{{CHOSEN}}})) or vector(0)", "{{status}}"
+            ),
+            stacked=True,
+        ),
+    ),
+)
+
+WORKERS = Section(
+    "Workers",
+    (
+        graph(
+            "Workers alive",
+            "Processes that were heard of within a lease.",
+            Prometheus('max by (stage) (factory_workers{stage=~"$stage"})', "{{stage}}"),
+            unit="none",
+            runbook="ProcessDown",
+        ),
+        graph(
+            "How much of the workers is used",
+            "The part of the slots in which tasks are done. Near 100 % another worker shortens the waiting.",
+            Prometheus(
+                "sum by (process) (avg_over_time(factory_worker_slots_busy[$__rate_interval])) "
+                "/ (sum by (process) (factory_worker_slots) > 0)",
+                "{{process}}",
+            ),
+            unit="percentunit",
+        ),
+        graph(
+            "Tasks held",
+            "Tasks that workers do now, and tasks that they hold and have not begun.",
+            Prometheus("sum(factory_worker_slots_busy)", "being done"),
+            Prometheus('sum(factory_worker_tasks_buffered{stage=~"$stage"})', "held"),
+        ),
+        graph(
+            "Tasks taken from workers",
+            "Leases that ended in the last five minutes: the worker was silent, took too long, or died of the task "
+            "again and again.",
+            Prometheus("sum by (reason) (increase(factory_leases_ended_total[5m]))", "{{reason}}"),
+            runbook="ProcessDown",
+        ),
+        graph(
+            "Tasks refused",
+            "Tasks that were cancelled meanwhile, or copies of what the worker has done. Copies are harmless.",
+            Prometheus('sum by (reason) (increase(factory_tasks_refused_total{stage=~"$stage"}[5m]))', "{{reason}}"),
+        ),
+        graph(
+            "Facts that did not count",
+            "Events that changed nothing because they were duplicates, stale or too late: what at-least-once costs.",
+            Prometheus("sum by (reason) (increase(factory_events_ignored_total[5m]))", "{{reason}}"),
+        ),
+    ),
+)
+
+BOARD = Board(
+    "stages",
+    "Factory: stages",
+    "Every stage and tier by rate, errors and duration, with its queues and its workers.",
+    (RED, QUEUES, WORKERS),
+    (
+        Variable("stage", "Stage", metric="factory_steps_finished_total"),
+        Variable("tier", "Tier", metric="factory_steps_finished_total"),
+    ),
+)

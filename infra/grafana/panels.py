@@ -1,0 +1,119 @@
+"""What a dashboard consists of, as values: boards, sections, panels and the queries that they ask."""
+
+import dataclasses
+from typing import Literal, TypedDict, Unpack
+
+Colour = Literal["green", "yellow", "red"]
+Kind = Literal["figure", "graph", "bars", "table"]
+"""One number; lines over time; a bar for each value; rows."""
+
+FULL, HALF, THIRD, QUARTER = 24, 12, 8, 6
+"""Widths of panels; a dashboard is 24 wide."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prometheus:
+    """A question to Prometheus; ``legend`` names its series by their labels, ``{{tier}}``."""
+
+    text: str
+    legend: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Postgres:
+    """A question to the views that the role ``factory_reader`` may read."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Panel:
+    """One panel.
+
+    ``unit`` is Grafana's name of it. ``limits`` colour a value from the number on; below the first it is green, without
+    any it is plain. ``runbook`` is an alert, ``board`` the dashboard that shows more. A table's ``columns`` have units
+    of their own, and ``opens`` names one whose values, when clicked, are chosen for a variable of the dashboard.
+    """
+
+    title: str
+    says: str
+    queries: tuple[Prometheus | Postgres, ...]
+    kind: Kind = "graph"
+    unit: str = "short"
+    width: int = THIRD
+    height: int = 8
+    limits: tuple[tuple[float, Colour], ...] = ()
+    stacked: bool = False
+    least: float | None = 0.0
+    runbook: str | None = None
+    board: str | None = None
+    columns: tuple[tuple[str, str], ...] = ()
+    opens: tuple[str, str] | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Section:
+    """Panels under a title."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Variable:
+    """A choice at the top of a dashboard: the values of a label, those that a query gives, or free text."""
+
+    name: str
+    title: str
+    metric: str | None = None
+    query: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Board:
+    """A dashboard; ``name`` is part of its address."""
+
+    name: str
+    title: str
+    says: str
+    sections: tuple[Section, ...]
+    variables: tuple[Variable, ...] = ()
+    span: str = "now-1h"
+
+    @property
+    def panels(self) -> tuple[Panel, ...]:
+        """All panels in their order."""
+        return tuple(panel for section in self.sections for panel in section.panels)
+
+
+class Rest(TypedDict, total=False):
+    """What a panel may say besides; the fields of Panel that have defaults."""
+
+    kind: Kind
+    unit: str
+    width: int
+    height: int
+    limits: tuple[tuple[float, Colour], ...]
+    stacked: bool
+    least: float | None
+    runbook: str | None
+    board: str | None
+    columns: tuple[tuple[str, str], ...]
+    opens: tuple[str, str] | None
+
+
+def figure(title: str, says: str, query: str, **rest: Unpack[Rest]) -> Panel:
+    """One number over its recent course."""
+    chosen: Rest = {"kind": "figure", "width": QUARTER, "height": 4, **rest}
+    return Panel(title, says, (Prometheus(query),), **chosen)
+
+
+def graph(title: str, says: str, *queries: Prometheus, **rest: Unpack[Rest]) -> Panel:
+    """Lines over time."""
+    return Panel(title, says, queries, **rest)
+
+
+def table(title: str, says: str, query: str, **rest: Unpack[Rest]) -> Panel:
+    """Rows of a view."""
+    chosen: Rest = {"kind": "table", "width": FULL, **rest}
+    return Panel(title, says, (Postgres(query),), **chosen)
