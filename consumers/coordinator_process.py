@@ -7,7 +7,7 @@ from consumers.coordinator import service
 from consumers.coordinator.manifests import Store
 from contracts.messages import TaskKey
 from contracts.refs import DataRef
-from infra import census, documents, failpoints, health, objects, tracing
+from infra import census, documents, exporter, failpoints, health, objects
 from infra.failpoints import Failpoint
 from infra.settings import Settings
 
@@ -17,7 +17,7 @@ async def run(settings: Settings, port: int | None, stop: asyncio.Event) -> None
     failpoints.arm(settings.failpoint)
     state = health.Health("coordinator", {"session": "starting"})
     async with (
-        tracing.exporting("coordinator", settings.traces_endpoint, settings.traces_ratio),
+        exporter.exporting("coordinator", settings.traces_endpoint, settings.traces_ratio),
         health.serve(state, settings.health_host, port),
         objects.of(settings, threads=4) as bucket,
         census.connect(settings) as taken,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from consumers import handlers
 from consumers.runtime import equipment, worker
 from contracts.stages import MOST_AT_ONCE
-from infra import failpoints, health, tracing
+from infra import exporter, failpoints, health
 from infra.settings import Settings, SettingsError
 
 
@@ -24,7 +24,7 @@ async def run(
     state = health.Health("worker", {"session": "starting"})
     chosen = handlers.choose(stages)
     async with (
-        tracing.exporting("worker", settings.traces_endpoint, settings.traces_ratio),
+        exporter.exporting("worker", settings.traces_endpoint, settings.traces_ratio),
         health.serve(state, settings.health_host, port),
         equipment.equip(settings) as equipped,
     ):

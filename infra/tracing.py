@@ -5,17 +5,16 @@ Every execution belongs to a trace, so that what all processes log about it can 
 one look at a name.
 """
 
-import contextlib
 import enum
-import importlib
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Protocol, Self
 
 from contracts.errors import StageError
+from contracts.messages import StageTask
 
 LENGTH = 55
 """Characters of a traceparent: version, trace, parent and flags (W3C Trace Context)."""
@@ -162,21 +161,24 @@ def error_class(error: BaseException) -> str:
     return error.error_class.value if isinstance(error, StageError) else type(error).__name__
 
 
-@contextlib.asynccontextmanager
-async def exporting(process: str, endpoint: str, ratio: float) -> AsyncIterator[None]:
-    """Exports the spans of this process while the context lasts; without an endpoint none are made.
-
-    ``ratio`` of the traces that begin here are recorded; of the others, as whoever began them has decided. A collector
-    that is away costs spans and nothing else. Inside another such context of the process it does nothing.
-    """
+def use(tracer: Tracer | None) -> None:
+    """Has this process make its spans with this, or none any more."""
     global _tracer
-    if not endpoint or _tracer is not None:
-        yield
-        return
-    tracer: Tracer = importlib.import_module("infra.otlp").start(process, endpoint, ratio)
     _tracer = tracer
-    try:
-        yield
-    finally:
-        _tracer = None
-        await tracer.close()
+
+
+def of_task(task: StageTask) -> dict[str, Value]:
+    """What the spans of a task say of it."""
+    return {
+        "messaging.system": "rabbitmq",
+        "messaging.message.conversation_id": str(task.execution_id),
+        "factory.execution_id": str(task.execution_id),
+        "factory.epoch": task.epoch,
+        "factory.step": task.step,
+        "factory.shard": task.shard,
+        "factory.attempt": task.attempt,
+        "factory.stage": task.stage,
+        "factory.client": task.context.client,
+        "factory.tier": task.context.tier.value,
+        "factory.template": task.context.template,
+    }

@@ -12,7 +12,7 @@ import structlog
 
 from contracts import encoding, errors, messages, topology
 from contracts.tiers import Tier
-from infra import broker, faults, publisher, tracing
+from infra import broker, exporter, faults, publisher, tracing
 from infra.delivery import BrokerError, Delivery
 from infra.settings import Settings
 from infra.tracing import Kind
@@ -246,7 +246,7 @@ async def connect(url: str, *, name: str = "producer") -> AsyncIterator[Client]:
 async def of(settings: Settings, *, name: str = "producer") -> AsyncIterator[Client]:
     """A client of the factory that the settings name; where they want traces, its submissions are a part of them."""
     async with (
-        tracing.exporting("producer", settings.traces_endpoint, settings.traces_ratio),
+        exporter.exporting("producer", settings.traces_endpoint, settings.traces_ratio),
         connect(settings.amqp_url, name=name) as client,
     ):
         yield client

@@ -95,23 +95,13 @@ def _offer(offer: Offer, parent: str | None) -> Span:
         return tracing.NONE
     task = offer.task
     queue = topology.stage_queue(task.stage, task.context.tier)
-    attributes: dict[str, tracing.Value] = {
-        **_RABBITMQ,
+    attributes = {
+        **tracing.of_task(task),
         "messaging.operation.type": "send",
         "messaging.operation.name": "offer",
         "messaging.destination.name": f"{topology.STAGES}:{queue}",
         "messaging.rabbitmq.destination.routing_key": queue,
-        "messaging.message.conversation_id": str(task.execution_id),
         "messaging.message.body.size": len(offer.body),
-        "factory.execution_id": str(task.execution_id),
-        "factory.epoch": task.epoch,
-        "factory.step": task.step,
-        "factory.shard": task.shard,
-        "factory.attempt": task.attempt,
-        "factory.stage": task.stage,
-        "factory.client": task.context.client,
-        "factory.tier": task.context.tier.value,
-        "factory.template": task.context.template,
     }
     return tracing.start(f"offer {task.stage}", Kind.PRODUCER, parent, attributes)
 

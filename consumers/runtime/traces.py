@@ -15,21 +15,11 @@ def work(offer: Offer, worker: str) -> Span:
     if not tracing.on():
         return tracing.NONE
     task, delivery = offer.task, offer.delivery
-    attributes: dict[str, tracing.Value] = {
-        "messaging.system": "rabbitmq",
+    attributes = {
+        **tracing.of_task(task),
         "messaging.operation.type": "process",
         "messaging.operation.name": "work",
         "messaging.destination.name": delivery.queue,
-        "messaging.message.conversation_id": str(task.execution_id),
-        "factory.execution_id": str(task.execution_id),
-        "factory.epoch": task.epoch,
-        "factory.step": task.step,
-        "factory.shard": task.shard,
-        "factory.attempt": task.attempt,
-        "factory.stage": task.stage,
-        "factory.client": task.context.client,
-        "factory.tier": task.context.tier.value,
-        "factory.template": task.context.template,
         "factory.worker": worker,
         "factory.redelivered": delivery.redelivered,
     }

@@ -17,6 +17,7 @@ from infra import views
 from producer import metering
 from producer.cli import output, tree
 from producer.watching import Progress
+from tests.unit import looks
 
 ID = UUID(int=7)
 NOW = datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC)
@@ -26,29 +27,10 @@ def execution(status: ExecutionStatus, seconds: float, explanation: str = "") ->
     return views.Execution(ID, "acme", Tier.PREMIUM, "daily", 3, status, 5, NOW, None, None, explanation, seconds)
 
 
-STEP = views.Step(
-    step="",
-    stage="effect",
-    status=StepStatus.PENDING,
-    depends_on=(),
-    fanned_out=False,
-    attempt=1,
-    retries=0,
-    worker=None,
-    summary={},
-    error_class=None,
-    error=None,
-    fraction=None,
-    note=None,
-    output=None,
-    files={},
-    seconds=1.0,
-    shards=None,
-)
 
 
 def step(name: str, status: StepStatus, **fields: Any) -> views.Step:
-    return dataclasses.replace(STEP, step=name, status=status, **fields)
+    return dataclasses.replace(looks.STEP, step=name, status=status, **fields)
 
 
 FAN_OUT = views.Shards(total=20, done=12, failed=2, running=5, retries=1)

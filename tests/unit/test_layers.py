@@ -97,7 +97,7 @@ MAY_IMPORT_BY_NAME = (
     "consumers.__main__",
     "consumers.handlers",
     "consumers.runtime.child",
-    "infra.tracing",
+    "infra.exporter",
     "producer.cli.app",
     "producer.provision",
 )

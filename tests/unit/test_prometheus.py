@@ -89,6 +89,11 @@ def test_an_alert_says_what_is_wrong_and_leads_to_its_runbook(alert: dict[str, A
     assert re.search(r"\*\*(Do|Look and do)\.\*\*", words)
 
 
+def test_each_alert_is_fired_by_its_fault_in_a_test() -> None:
+    text = (ROOT / "tests" / "e2e" / "test_alerts.py").read_text()
+    assert [rule["alert"] for rule in ALERTS if f'"{rule["alert"]}"' not in text] == []
+
+
 def test_no_runbook_is_left_of_an_alert_that_is_gone() -> None:
     assert set(runbooks.chapters()) == {rule["alert"] for rule in ALERTS}
 

@@ -11,7 +11,7 @@ from contracts.bundles import TasksEnded
 from contracts.errors import ErrorClass
 from contracts.refs import inline
 from contracts.tiers import Tier
-from infra import tracing
+from infra import exporter
 from infra.publisher import Outgoing
 
 
@@ -73,7 +73,7 @@ async def test_a_task_that_ends_alone_is_told_alone_with_its_trace() -> None:
 async def test_what_ends_together_names_its_traces_in_order_where_spans_are_made() -> None:
     sent = Sent()
     events = [failed(), completed(), failed(), completed()]
-    async with tracing.exporting("test", "http://127.0.0.1:9", 1.0):
+    async with exporter.exporting("test", "http://127.0.0.1:9", 1.0):
         teller = Teller(sent.publish)
         await asyncio.gather(
             *(teller.tell(Tier.BASIC, e, encoding.encode(e), f"trace {i}") for i, e in enumerate(events))

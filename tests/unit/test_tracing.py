@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import TransientError
-from infra import tracing
+from infra import exporter, tracing
 from infra.tracing import Kind
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ def test_a_trace_that_begins_here_has_an_id_of_its_own_and_is_recorded_by_nobody
 
 
 async def test_without_an_endpoint_no_span_is_made() -> None:
-    async with tracing.exporting("test", "", 1.0):
+    async with exporter.exporting("test", "", 1.0):
         assert not tracing.on()
         with tracing.start("work", Kind.CONSUMER, GOOD, {}) as span, tracing.child("part") as part:
             span.note({"factory.step": "a"})
@@ -73,7 +73,7 @@ def recorded(traceparent: str | None) -> bool:
 
 
 async def test_a_span_belongs_to_the_trace_of_its_parent() -> None:
-    async with tracing.exporting("test", "http://127.0.0.1:9", 0.0):
+    async with exporter.exporting("test", "http://127.0.0.1:9", 0.0):
         span = tracing.start("work", Kind.CONSUMER, GOOD, {})
         alone = tracing.start("alone", Kind.CONSUMER, "no traceparent", {})
         assert tracing.child("outside") is tracing.NONE
@@ -86,7 +86,7 @@ async def test_a_span_belongs_to_the_trace_of_its_parent() -> None:
 
 async def test_what_nobody_wants_recorded_goes_on_as_it_came() -> None:
     unwanted = f"00-{TRACE}-{PARENT}-00"
-    async with tracing.exporting("test", "http://127.0.0.1:9", 1.0):
+    async with exporter.exporting("test", "http://127.0.0.1:9", 1.0):
         with tracing.start("work", Kind.CONSUMER, unwanted, {}) as span:
             assert tracing.child("part") is tracing.NONE
     assert span.traceparent == unwanted

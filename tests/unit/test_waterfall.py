@@ -16,33 +16,17 @@ from producer import waterfall
 from producer.cli import waterfall as drawing
 from producer.watching import Progress
 from producer.waterfall import Known, Span
+from tests.unit import looks
 
 NOW = datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC)
 ROOM = 40
 
-STEP = views.Step(
-    step="",
-    stage="work",
-    status=StepStatus.COMPLETED,
-    depends_on=(),
-    fanned_out=False,
-    attempt=1,
-    retries=0,
-    worker=None,
-    summary={},
-    error_class=None,
-    error=None,
-    fraction=None,
-    note=None,
-    output=None,
-    files={},
-    seconds=1.0,
-    shards=None,
-)
+
+DONE = dataclasses.replace(looks.STEP, status=StepStatus.COMPLETED)
 
 
 def step(name: str, *after: str, **fields: Any) -> views.Step:
-    return dataclasses.replace(STEP, step=name, depends_on=after, **fields)
+    return dataclasses.replace(DONE, step=name, depends_on=after, **fields)
 
 
 def times(name: str, offered: float | None, finished: float | None, worked: float | None, **fields: Any) -> Times:
