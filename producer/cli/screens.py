@@ -114,6 +114,8 @@ class Top(App[None]):
         if self.snapshot is None:
             return
         base = self.screen_stack[0]
+        if not base.query("#head"):
+            return  # a look came back while the screen is being taken down
         width, height = self.size
         found = troubles.troubles(self.snapshot)
         told = panes.head(self.snapshot, found, self._since, 2 if height < layout.SHORT else 6)
