@@ -131,14 +131,12 @@ def _panel(panel: Panel, number: int, runbooks: Mapping[str, int]) -> builder.Bu
     for column, unit in panel.columns:
         shape = shape.override_by_name(column, [models.DynamicConfigValue("unit", unit)])
     if panel.opens is not None:
-        shape = shape.override_by_name(
-            panel.opens[0], [models.DynamicConfigValue("links", [_choosing(panel.opens[1])])]
-        )
+        shape = shape.override_by_name(panel.opens[0], [models.DynamicConfigValue("links", [_opening(*panel.opens)])])
     return shape.links(list(_links(panel, runbooks)))
 
 
-def _choosing(variable: str) -> dict[str, str]:
-    return {"title": "Show", "url": f"?var-{variable}=${{__value.raw}}&${{__url_time_range}}"}
+def _opening(column: str, board: str) -> dict[str, str]:
+    return {"title": "Show", "url": f"/d/factory-{board}?var-{column}=${{__value.raw}}&${{__url_time_range}}"}
 
 
 def _figure() -> Builder:

@@ -32,7 +32,7 @@ class Panel:
 
     ``unit`` is Grafana's name of it. ``limits`` colour a value from the number on; below the first it is green, without
     any it is plain. ``runbook`` is an alert, ``board`` the dashboard that shows more. A table's ``columns`` have units
-    of their own, and ``opens`` names one whose values, when clicked, are chosen for a variable of the dashboard.
+    of their own, and ``opens`` names one whose values, when clicked, open a dashboard with a variable of that name.
     """
 
     title: str

@@ -130,10 +130,10 @@ DATABASE = Section(
     "Postgres",
     (
         figure(
-            "Answers",
-            "1 while a coordinator gets answers.",
-            "max(factory_census_up)",
-            limits=((1, "green"),),
+            "Silent",
+            "1 while no coordinator gets an answer from the database.",
+            "1 - max(factory_census_up)",
+            limits=((1, "red"),),
             runbook="DatabaseSilent",
         ),
         figure("Size", "Of the largest database.", "max(pg_database_size_bytes)", unit="bytes"),
