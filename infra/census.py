@@ -125,7 +125,7 @@ async def take(
     found[TASKS] = [((row["stage"], row["tier"], row["status"]), row["tasks"]) for row in rows]
     found[TASK_AGE] = [((row["stage"], row["tier"]), row["oldest"]) for row in rows if row["oldest"] is not None]
     found[PAUSED] = [((stage,), 1) for stage in await pauses.stages(connection)]
-    await _letters(connection, found)
+    await _letters(connection, found, limit)
     rows = await connection.fetch(SQL["count_workers"], lease)
     found[WORKERS] = [((row["stage"],), row["workers"]) for row in rows]
     made = {repair.kind: repair.number for repair in await repairs.listing(connection)}
@@ -150,21 +150,22 @@ async def longest_queued(connection: database.Connection) -> dict[str, float]:
 
 async def stuck(connection: database.Connection) -> int:
     """How many running executions will not move by themselves."""
-    found: int = await connection.fetchval(SQL["count_stuck"], STUCK_SECONDS)
+    (row,) = await connection.fetch(SQL["count_stuck"], STUCK_SECONDS)
+    found: int = row["executions"]
     return found
 
 
-async def owed(connection: database.Connection) -> tuple[int, float]:
-    """How many messages are owed and not confirmed, and for how many seconds the oldest has been."""
-    (row,) = await connection.fetch(SQL["count_owed"])
+async def owed(connection: database.Connection, limit: int) -> tuple[int, float]:
+    """How many messages are owed and not confirmed, up to the limit, and for how many seconds the oldest has been."""
+    (row,) = await connection.fetch(SQL["count_owed"], limit)
     return row["messages"], row["oldest"]
 
 
-async def _letters(connection: database.Connection, found: dict[Described, Samples]) -> None:
+async def _letters(connection: database.Connection, found: dict[Described, Samples], limit: int) -> None:
     rows = await connection.fetch(SQL["count_dead_letters"])
     found[DEAD_LETTERS] = [((row["kind"], row["reason"]), row["letters"]) for row in rows]
     found[DEAD_LETTER_AGE] = [((), max((row["oldest"] for row in rows), default=0.0))]
-    messages, oldest = await owed(connection)
+    messages, oldest = await owed(connection, limit)
     found[OWED] = [((), messages)]
     found[OWED_AGE] = [((), oldest)]
 

@@ -185,7 +185,7 @@ class Source:
         async with (await self._connected()).acquire() as connection:
             longest = await census.longest_queued(connection)
             living = await census.living(connection, COUNT_LIMIT)
-            owed, owed_seconds = await census.owed(connection)
+            owed, owed_seconds = await census.owed(connection, COUNT_LIMIT)
             work = Work(
                 executions=[
                     Standing(status, tier, number, longest.get(tier) if status == ExecutionStatus.QUEUED else None)

@@ -1,12 +1,13 @@
 -- name: count_executions
--- Executions that are not over, by status and tier, each counted up to $1: a longer line says no more.
+-- Executions that are not over, by status and tier, each counted up to $1: a longer line says no more. The orders are
+-- those of indexes that hold nothing else.
 SELECT status, tier, count(*)::integer AS executions
 FROM (
-    (SELECT status, tier FROM executions WHERE status = 'queued' LIMIT $1)
+    (SELECT status, tier FROM executions WHERE status = 'queued' ORDER BY client_id, urgency DESC, rank LIMIT $1)
     UNION ALL
-    (SELECT status, tier FROM executions WHERE status = 'running' LIMIT $1)
+    (SELECT status, tier FROM executions WHERE status = 'running' ORDER BY client_id LIMIT $1)
     UNION ALL
-    (SELECT status, tier FROM executions WHERE status = 'paused' LIMIT $1)
+    (SELECT status, tier FROM executions WHERE status = 'paused' ORDER BY client_id LIMIT $1)
 ) AS living
 GROUP BY status, tier
 
@@ -62,9 +63,10 @@ WHERE status = 'open'
 GROUP BY kind, reason
 
 -- name: count_owed
--- Messages that are owed after a commit, with the age of the oldest.
-SELECT count(*)::integer AS messages, coalesce(max(extract(epoch FROM now() - created_at)), 0)::double precision AS oldest
-FROM outbox
+-- Messages that are owed after a commit, counted up to $1, with the age of the oldest.
+SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox ORDER BY id LIMIT $1) AS counted)::integer AS messages,
+       coalesce((SELECT extract(epoch FROM now() - created_at) FROM outbox ORDER BY id LIMIT 1), 0)::double precision
+           AS oldest
 
 -- name: count_workers
 -- Worker processes that were heard of within $1 seconds, by stage; one of several stages counts for each.

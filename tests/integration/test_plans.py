@@ -324,4 +324,5 @@ def test_what_is_looked_at_are_statements_of_the_factory() -> None:
 async def test_a_census(watch: plans.Watch) -> None:
     async with undone(watch) as connection:
         await census.take(connection, 200, 30.0, LIMIT)
-    check(watch, "longest_queued", "count_stuck", "count_tasks", "count_dead_letters", "count_owed", "money")
+    names = ("longest_queued", "count_stuck", "count_tasks", "count_dead_letters", "count_owed", "money")
+    check(watch, *(f"census.{name}" for name in names))
