@@ -14,7 +14,7 @@ from benchmarks.systems import SYSTEMS, System
 from benchmarks.throughput import Load, Run
 from infra.settings import Settings
 
-SECONDS = 15.0
+SECONDS = 10.0
 TURNS = 3
 
 QUIET = {"FACTORY_LOG_SETTLEMENTS": "failed", "FACTORY_LOG_FORMAT": "json"}
