@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from grafana_foundation_sdk.builders import bargauge, common, dashboard, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, table, timeseries
 from grafana_foundation_sdk.cog import builder, variants
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as options
 from grafana_foundation_sdk.models import dashboard as models
-from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from infra.grafana.panels import Board, Panel, Postgres, Prometheus, Variable
 
@@ -17,7 +16,7 @@ METRICS, TABLES = "prometheus", "postgres"
 POSTGRES = "grafana-postgresql-datasource"
 RUNBOOKS = "runbooks"
 
-Builder = timeseries.Panel | stat.Panel | table.Panel | bargauge.Panel
+Builder = timeseries.Panel | stat.Panel | table.Panel
 
 
 class PostgresQuery(variants.Dataquery):
@@ -94,15 +93,13 @@ def _variables(board: Board) -> Iterator[builder.Builder[models.VariableModel]]:
 
 
 def _variable(variable: Variable) -> builder.Builder[models.VariableModel]:
-    if variable.metric is None and variable.query is None:
+    if variable.metric is None:
         return dashboard.TextBoxVariable(variable.name).label(variable.title)
     choice = (
         dashboard.QueryVariable(variable.name)
         .label(variable.title)
         .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
     )
-    if variable.query is not None:
-        return choice.datasource(_source(TABLES)).query(variable.query)
     values = choice.datasource(_source(METRICS)).query(f"label_values({variable.metric}, {variable.name})")
     return (
         values.multi(True)
@@ -119,7 +116,7 @@ def _panel(panel: Panel, number: int, runbooks: Mapping[str, int]) -> builder.Bu
     shape = shape.datasource(_source(TABLES if isinstance(panel.queries[0], Postgres) else METRICS))
     if panel.least is not None and panel.kind == "graph":
         shape = shape.min(panel.least)
-    if panel.kind in ("figure", "bars") or panel.limits:
+    if panel.kind == "figure" or panel.limits:
         shape = shape.thresholds(_thresholds(panel))
     if panel.stacked and isinstance(shape, timeseries.Panel):
         shape = shape.stacking(common.StackingConfig().mode(options.StackingMode.NORMAL)).fill_opacity(30)
@@ -127,7 +124,7 @@ def _panel(panel: Panel, number: int, runbooks: Mapping[str, int]) -> builder.Bu
         line = common.GraphThresholdsStyleConfig().mode(options.GraphTresholdsStyleMode.LINE)
         shape = shape.thresholds_style(line)
     for letter, query in zip("ABCDEFGH", panel.queries, strict=False):
-        shape = shape.with_target(_target(query, letter, panel))
+        shape = shape.with_target(_target(query, letter))
     for column, unit in panel.columns:
         shape = shape.override_by_name(column, [models.DynamicConfigValue("unit", unit)])
     if panel.opens is not None:
@@ -151,15 +148,9 @@ def _graph() -> Builder:
     return timeseries.Panel().legend(legend).tooltip(tooltip).line_width(1).fill_opacity(8)
 
 
-def _bars() -> Builder:
-    latest = common.ReduceDataOptions().calcs(["lastNotNull"])
-    return bargauge.Panel().reduce_options(latest).orientation(options.VizOrientation.HORIZONTAL)
-
-
 _SHAPES: Mapping[str, Callable[[], Builder]] = {
     "figure": _figure,
     "graph": _graph,
-    "bars": _bars,
     "table": lambda: table.Panel().show_header(True),
 }
 
@@ -170,11 +161,11 @@ def _thresholds(panel: Panel) -> dashboard.ThresholdsConfig:
     return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
-def _target(query: Prometheus | Postgres, letter: str, panel: Panel) -> builder.Builder[variants.Dataquery]:
+def _target(query: Prometheus | Postgres, letter: str) -> builder.Builder[variants.Dataquery]:
     if isinstance(query, Postgres):
         return _Ready(PostgresQuery(query.text, letter))
     asked = prometheus.Dataquery().expr(query.text).ref_id(letter).legend_format(query.legend or "__auto")
-    return asked.instant().format(PromQueryFormat.TIME_SERIES) if panel.kind == "bars" else asked.range()
+    return asked.range()
 
 
 def _links(panel: Panel, runbooks: Mapping[str, int]) -> Iterator[dashboard.DashboardLink]:

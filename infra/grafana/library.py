@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parent / "dashboards"
 
 BOARDS: tuple[Board, ...] = (overview.BOARD, stages.BOARD, tiers.BOARD, cost.BOARD, servers.BOARD, execution.BOARD)
 
-_KINDS = {"figure": "a number", "graph": "a graph", "bars": "bars", "table": "a table"}
+_KINDS = {"figure": "a number", "graph": "a graph", "table": "a table"}
 
 
 def files() -> dict[str, str]:

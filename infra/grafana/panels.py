@@ -4,8 +4,8 @@ import dataclasses
 from typing import Literal, TypedDict, Unpack
 
 Colour = Literal["green", "yellow", "red"]
-Kind = Literal["figure", "graph", "bars", "table"]
-"""One number; lines over time; a bar for each value; rows."""
+Kind = Literal["figure", "graph", "table"]
+"""One number; lines over time; rows."""
 
 FULL, HALF, THIRD, QUARTER = 24, 12, 8, 6
 """Widths of panels; a dashboard is 24 wide."""
@@ -61,12 +61,11 @@ class Section:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Variable:
-    """A choice at the top of a dashboard: the values of a label, those that a query gives, or free text."""
+    """A choice at the top of a dashboard: the values of a metric's label of that name, or free text."""
 
     name: str
     title: str
     metric: str | None = None
-    query: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -117,3 +116,20 @@ def table(title: str, says: str, query: str, **rest: Unpack[Rest]) -> Panel:
     """Rows of a view."""
     chosen: Rest = {"kind": "table", "width": FULL, **rest}
     return Panel(title, says, (Postgres(query),), **chosen)
+
+
+HALF_AND_MOST = (0.5, 0.95)
+ALMOST_ALL = (0.5, 0.95, 0.99)
+
+
+def quantiles(
+    metric: str, by: str = "", parts: tuple[float, ...] = ALMOST_ALL, where: str = ""
+) -> tuple[Prometheus, ...]:
+    """Questions for parts of what a histogram has counted lately, for each value of a label if one is named."""
+    labels = f"le, {by}" if by else "le"
+    legend = f"{{{{{by}}}}} " if by else ""
+    rate = f"rate({metric}_bucket{f'{{{where}}}' if where else ''}[$__rate_interval])"
+    return tuple(
+        Prometheus(f"histogram_quantile({part}, sum by ({labels}) ({rate}))", f"{legend}p{part * 100:.0f}")
+        for part in parts
+    )

@@ -1,6 +1,6 @@
 """What paid calls cost, and what saves some of them."""
 
-from infra.grafana.panels import HALF, Board, Prometheus, Section, figure, graph, table
+from infra.grafana.panels import HALF, HALF_AND_MOST, Board, Prometheus, Section, figure, graph, quantiles, table
 
 MONEY = Section(
     "Money",
@@ -78,13 +78,7 @@ SAVED = Section(
         graph(
             "How long fetches take",
             "Requests to the web, redirects included.",
-            *(
-                Prometheus(
-                    f"histogram_quantile({part}, sum by (le) (rate(factory_fetch_seconds_bucket[$__rate_interval])))",
-                    name,
-                )
-                for part, name in ((0.5, "p50"), (0.95, "p95"))
-            ),
+            *quantiles("factory_fetch_seconds", parts=HALF_AND_MOST),
             unit="s",
         ),
         graph(

@@ -1,6 +1,6 @@
 """Whether the factory is healthy, at one glance."""
 
-from infra.grafana.panels import HALF, Board, Prometheus, Section, figure, graph
+from infra.grafana.panels import HALF, HALF_AND_MOST, Board, Prometheus, Section, figure, graph, quantiles
 
 HEALTH = Section(
     "Is it healthy?",
@@ -121,14 +121,7 @@ WORK = Section(
         graph(
             "How long executions take",
             "From the submission of a job to its end, half of them and nineteen of twenty.",
-            *(
-                Prometheus(
-                    f"histogram_quantile({part}, sum by (le, template) "
-                    "(rate(factory_execution_seconds_bucket[$__rate_interval])))",
-                    f"{{{{template}}}} {name}",
-                )
-                for part, name in ((0.5, "p50"), (0.95, "p95"))
-            ),
+            *quantiles("factory_execution_seconds", "template", HALF_AND_MOST),
             unit="s",
         ),
         graph(
@@ -149,13 +142,7 @@ WORK = Section(
         graph(
             "How long a hop takes",
             "From an event's arrival at a coordinator until the tasks that follow from it are confirmed by the broker.",
-            *(
-                Prometheus(
-                    f"histogram_quantile({part}, sum by (le) (rate(factory_hop_seconds_bucket[$__rate_interval])))",
-                    name,
-                )
-                for part, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
-            ),
+            *quantiles("factory_hop_seconds"),
             unit="s",
             limits=((2, "red"),),
             runbook="HopsSlow",

@@ -1,25 +1,6 @@
 """What the factory stands on: the broker, the database, the object store, and the coordinators between them."""
 
-from infra.grafana.panels import Board, Panel, Prometheus, Section, figure, graph
-
-
-def _quantiles(title: str, says: str, metric: str, by: str = "", **rest: str) -> Panel:
-    labels = f"le, {by}" if by else "le"
-    legend = f"{{{{{by}}}}} " if by else ""
-    return graph(
-        title,
-        says,
-        *(
-            Prometheus(
-                f"histogram_quantile({part}, sum by ({labels}) (rate({metric}_bucket[$__rate_interval])))",
-                f"{legend}{name}",
-            )
-            for part, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
-        ),
-        unit="s",
-        runbook=rest.get("runbook"),
-    )
-
+from infra.grafana.panels import Board, Prometheus, Section, figure, graph, quantiles
 
 COORDINATORS = Section(
     "Coordinators",
@@ -33,11 +14,11 @@ COORDINATORS = Section(
             stacked=True,
             runbook="CoordinatorBehind",
         ),
-        _quantiles(
+        graph(
             "How long a batch takes",
             "From taking jobs or events until they are committed.",
-            "factory_batch_seconds",
-            "kind",
+            *quantiles("factory_batch_seconds", "kind"),
+            unit="s",
         ),
         graph(
             "Messages in a batch",
@@ -118,10 +99,11 @@ BROKER = Section(
             Prometheus("sum(rabbitmq_queue_messages_unacked)", "held"),
             stacked=True,
         ),
-        _quantiles(
+        graph(
             "How long a confirm takes",
             "From publishing until the broker took responsibility, as the factory's processes see it.",
-            "factory_publish_confirm_seconds",
+            *quantiles("factory_publish_confirm_seconds"),
+            unit="s",
         ),
     ),
 )
@@ -185,7 +167,12 @@ OBJECTS = Section(
             Prometheus("sum by (operation) (rate(factory_object_seconds_count[$__rate_interval]))", "{{operation}}"),
             unit="ops",
         ),
-        _quantiles("How long requests take", "Retries included.", "factory_object_seconds", "operation"),
+        graph(
+            "How long requests take",
+            "Retries included.",
+            *quantiles("factory_object_seconds", "operation"),
+            unit="s",
+        ),
         graph(
             "Bytes of documents",
             "As they are stored.",

@@ -1,6 +1,6 @@
 """Every stage by rate, errors and duration, and what waits for it."""
 
-from infra.grafana.panels import HALF, Board, Panel, Prometheus, Section, Variable, graph
+from infra.grafana.panels import HALF, Board, Prometheus, Section, Variable, graph, quantiles
 
 CHOSEN = 'stage=~"$stage", tier=~"$tier"'
 
@@ -13,21 +13,6 @@ NAMED = (
 
 def _queues(metric: str) -> str:
     return NAMED.format(f"rabbitmq_detailed_queue_{metric}{{{QUEUE}}}")
-
-
-def _quantiles(title: str, says: str, metric: str, by: str) -> Panel:
-    return graph(
-        title,
-        says,
-        *(
-            Prometheus(
-                f"histogram_quantile({part}, sum by (le, {by}) (rate({metric}{{{CHOSEN}}}[$__rate_interval])))",
-                f"{{{{{by}}}}} {name}",
-            )
-            for part, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
-        ),
-        unit="s",
-    )
 
 
 RED = Section(
@@ -57,11 +42,11 @@ RED = Section(
             limits=((0.05, "yellow"), (0.25, "red")),
             runbook="ErrorBudgetBurnsFast",
         ),
-        _quantiles(
+        graph(
             "How long an attempt takes",
             "Loading its inputs, the code of the stage, storing the output.",
-            "factory_task_seconds_bucket",
-            "stage",
+            *quantiles("factory_task_seconds", "stage", where=CHOSEN),
+            unit="s",
         ),
         graph(
             "Steps finished, by tier",
@@ -118,11 +103,11 @@ QUEUES = Section(
             width=HALF,
             runbook="TasksWaitTooLong",
         ),
-        _quantiles(
+        graph(
             "How long tasks wait",
             "From the offer of a task until a worker began it.",
-            "factory_queue_wait_seconds_bucket",
-            "stage",
+            *quantiles("factory_queue_wait_seconds", "stage", where=CHOSEN),
+            unit="s",
         ),
         graph(
             "Consumers",

@@ -1,6 +1,6 @@
 """Whether tiers and clients get what they pay for."""
 
-from infra.grafana.panels import HALF, Board, Prometheus, Section, figure, graph, table
+from infra.grafana.panels import HALF, HALF_AND_MOST, Board, Prometheus, Section, figure, graph, quantiles, table
 
 FAIRNESS = Section(
     "Fairness",
@@ -39,13 +39,7 @@ WAITING = Section(
             graph(
                 title,
                 says,
-                *(
-                    Prometheus(
-                        f"histogram_quantile({part}, sum by (le, tier) (rate({metric}_bucket[$__rate_interval])))",
-                        f"{{{{tier}}}} {name}",
-                    )
-                    for part, name in ((0.5, "p50"), (0.95, "p95"))
-                ),
+                *quantiles(metric, "tier", HALF_AND_MOST),
                 unit="s",
                 runbook=runbook,
             )
