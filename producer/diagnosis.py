@@ -9,8 +9,6 @@ from infra import broker, database, dead_letters, management, migration, setting
 from infra.delivery import NotFoundError
 from infra.local.doctor import Check
 
-WORKER_SECONDS = 30.0
-
 Look = Callable[[settings.Settings], Awaitable[list[Check]]]
 
 
@@ -62,7 +60,7 @@ async def _work(known: settings.Settings) -> list[Check]:
         database.connect(known.database_url, application="factory doctor", size=1) as pool,
         pool.acquire() as connection,
     ):
-        workers = await views.workers(connection, WORKER_SECONDS)
+        workers = await views.workers(connection, views.SILENT_SECONDS)
         letters = await dead_letters.count_open(connection)
     served = {stage for worker in workers for stage in worker.stages}
     idle = sorted(set(registry.specs()) - served)

@@ -86,6 +86,13 @@ class Snapshot:
         return frozenset(p.name for p in self.work.pauses if p.kind == "stage") if self.work else frozenset()
 
 
+    @property
+    def served_stages(self) -> frozenset[str]:
+        """The stages of workers that are heard of; one that is busy with slow tasks consumes nothing meanwhile."""
+        heard = (w for w in self.work.workers if w.silent <= views.SILENT_SECONDS) if self.work else ()
+        return frozenset(stage for worker in heard for stage in worker.stages)
+
+
 class Source:
     """Connections to the servers of a factory, made anew when they are lost. Looks are taken one after another."""
 

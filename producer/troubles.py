@@ -44,7 +44,7 @@ def troubles(snapshot: Snapshot) -> list[Trouble]:
     """Everything that is wrong, then everything that is to be known; none of the first is health."""
     found = [*_away(snapshot)]
     for row in snapshot.queues or ():
-        found.extend(_queue(row, snapshot.paused_stages))
+        found.extend(_queue(row, snapshot))
     if snapshot.work is not None:
         found.extend(_work(snapshot.work, snapshot.at))
     merged = _merged(found)
@@ -57,28 +57,28 @@ def _away(snapshot: Snapshot) -> Iterator[Trouble]:
             yield Trouble(server, f"the {server} does not answer: {snapshot.away[server]}")
 
 
-def late(row: Depth, paused: frozenset[str]) -> bool:
+def late(row: Depth, snapshot: Snapshot) -> bool:
     """Whether the tasks of a queue wait for too long though their stage is not paused."""
-    return row.oldest is not None and row.oldest > BEHIND_SECONDS and row.stage not in paused
+    return row.oldest is not None and row.oldest > BEHIND_SECONDS and row.stage not in snapshot.paused_stages
 
 
-def unattended(row: Depth, paused: frozenset[str]) -> bool:
+def unattended(row: Depth, snapshot: Snapshot) -> bool:
     """Whether a queue holds what nobody takes. A paused stage has no consumers; where nothing waits, none is missed."""
     family = row.queue.partition(".")[0]
-    if row.consumers != 0 or row.stage in paused:
+    if row.consumers != 0 or row.stage in snapshot.paused_stages or row.stage in snapshot.served_stages:
         return False
     return family in ("jobs", "events", "dead-letters") or (family == "stage" and bool(row.depth))
 
 
-def _queue(row: Depth, paused: frozenset[str]) -> Iterator[Trouble]:
+def _queue(row: Depth, snapshot: Snapshot) -> Iterator[Trouble]:
     if row.depth is None:
         yield Trouble("missing", f"queue {row.queue} is missing: run 'factory migrate'")
-    elif unattended(row, paused):
+    elif unattended(row, snapshot):
         if row.stage is None:
             yield Trouble("coordinator", "no coordinator works: jobs and events wait for one")
         else:
             yield Trouble(f"unattended {row.stage}", f"no worker takes {row.stage}", row.oldest)
-    elif late(row, paused):
+    elif late(row, snapshot):
         yield Trouble(f"late {row.stage}", f"{row.stage} is behind: its oldest task waits", row.oldest)
 
 

@@ -123,8 +123,8 @@ def _panel(panel: Panel, number: int, runbooks: Mapping[str, int]) -> builder.Bu
     if panel.kind == "graph" and panel.limits and isinstance(shape, timeseries.Panel):
         line = common.GraphThresholdsStyleConfig().mode(options.GraphTresholdsStyleMode.LINE)
         shape = shape.thresholds_style(line)
-    for letter, query in zip("ABCDEFGH", panel.queries, strict=False):
-        shape = shape.with_target(_target(query, letter))
+    for position, query in enumerate(panel.queries):
+        shape = shape.with_target(_target(query, chr(ord("A") + position)))
     for column, unit in panel.columns:
         shape = shape.override_by_name(column, [models.DynamicConfigValue("unit", unit)])
     if panel.opens is not None:

@@ -180,35 +180,34 @@ def _present(present: overview.Present) -> str:
 
 def _stages(snapshot: Snapshot) -> Pane:
     queues = snapshot.queues or ()
-    paused = snapshot.paused_stages
     groups: dict[str, dict[Tier, Depth]] = {}
     for row in queues:
         name = row.stage or row.queue.partition(".")[0]
         if row.tier is not None:
             groups.setdefault(name, {})[row.tier] = row
     order = [*(name for name in groups if name not in BEYOND_STAGES), *BEYOND_STAGES]
-    rows = [Row(name, _stage(name, groups[name], paused), f"stage {name}") for name in order if name in groups]
-    wrong = [name for name in order if name in groups and any(_bad(row, paused) for row in groups[name].values())]
+    rows = [Row(name, _stage(name, groups[name], snapshot), f"stage {name}") for name in order if name in groups]
+    wrong = [name for name in order if name in groups and any(_bad(row, snapshot) for row in groups[name].values())]
     waiting = sum(row.depth or 0 for row in queues if row.stage)
     held = sum(row.unacknowledged or 0 for row in queues if row.stage)
     title = f"stages  {waiting} tasks wait, {held} with workers" + (f", {PROBLEM}{', '.join(wrong)}" if wrong else "")
     return Pane("stages", title, bool(wrong), ("stage", *TIERS, "taken by"), rows, "no queue is known")
 
 
-def _bad(row: Depth, paused: frozenset[str]) -> bool:
-    return row.depth is None or troubles.late(row, paused) or troubles.unattended(row, paused)
+def _bad(row: Depth, snapshot: Snapshot) -> bool:
+    return row.depth is None or troubles.late(row, snapshot) or troubles.unattended(row, snapshot)
 
 
-def _stage(name: str, tiers: Mapping[Tier, Depth], paused: frozenset[str]) -> tuple[rich.text.Text, ...]:
+def _stage(name: str, tiers: Mapping[Tier, Depth], snapshot: Snapshot) -> tuple[rich.text.Text, ...]:
     consumers = sorted({row.consumers for row in tiers.values() if row.consumers is not None})
     taken = "-".join(str(number) for number in dict.fromkeys((consumers[0], consumers[-1]))) if consumers else ""
-    label = output.text(f"{name} (paused)", "yellow") if name in paused else output.text(name)
-    return _cells(label, *(_cell(tiers[tier], paused) for tier in TIERS), taken)
+    label = output.text(f"{name} (paused)", "yellow") if name in snapshot.paused_stages else output.text(name)
+    return _cells(label, *(_cell(tiers[tier], snapshot) for tier in TIERS), taken)
 
 
-def _cell(row: Depth, paused: frozenset[str]) -> rich.text.Text:
+def _cell(row: Depth, snapshot: Snapshot) -> rich.text.Text:
     """Tasks that wait, '+' those with workers, and for how long the first has waited."""
-    bad = _bad(row, paused)
+    bad = _bad(row, snapshot)
     if row.depth is None:
         told = "missing"
     else:

@@ -18,9 +18,6 @@ from infra.settings import Settings
 from producer import installation
 from producer.cli import output, session
 
-WORKER_SECONDS = 30.0
-"""A worker that has said nothing for so long is not counted as one that lives."""
-
 
 def register(app: typer.Typer, name: str) -> None:
     """Adds the command."""
@@ -105,7 +102,7 @@ async def _work(configured: Settings) -> Work:
     async with session.tables(configured) as connection:
         return Work(
             await views.counts(connection),
-            await views.workers(connection, WORKER_SECONDS),
+            await views.workers(connection, views.SILENT_SECONDS),
             await dead_letters.count_open(connection),
             await repairs.listing(connection),
         )

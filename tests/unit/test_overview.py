@@ -27,7 +27,7 @@ def test_a_factory_where_all_is_taken_up_is_healthy() -> None:
     ("changed", "said"),
     [
         ({"away": {"database": "refused"}}, "the database does not answer: refused"),
-        ({"queues": look.queues(consumers=0, depth=3, oldest=7.0)}, "no worker takes fetch"),
+        ({"queues": look.queues(consumers=0, depth=3, oldest=7.0), "workers": []}, "no worker takes fetch"),
         ({"queues": look.queues(oldest=200.0, depth=3)}, "fetch is behind: its oldest task waits"),
         ({"queues": look.queues(depth=None)}, "queue stage.fetch.basic is missing: run 'factory migrate'"),
         ({"stuck": 1}, "1 execution will not move: nothing is on its way"),
@@ -47,10 +47,13 @@ def test_each_trouble_is_told_in_words(changed: dict[str, Any], said: str) -> No
 @pytest.mark.parametrize(
     "changed",
     [
-        {"queues": look.queues(consumers=0)},
+        {"queues": look.queues(consumers=0), "workers": []},
+        # Its worker is busy with slow tasks, and no consumer meanwhile.
+        {"queues": look.queues(consumers=0, depth=3, oldest=7.0)},
         {"queues": look.queues(depth=3, oldest=20.0)},
         {
             "queues": look.queues(consumers=0, depth=3, oldest=900.0),
+            "workers": [],
             "pauses": [Pause("stage", "fetch", "ann", "", NOW)],
         },
         {"ended": overview.Ended(0, 0, 3, 3)},

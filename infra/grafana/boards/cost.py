@@ -1,5 +1,6 @@
 """What paid calls cost, and what saves some of them."""
 
+from infra.grafana.boards import tiers
 from infra.grafana.panels import HALF, HALF_AND_MOST, Board, Prometheus, Section, figure, graph, quantiles, table
 
 MONEY = Section(
@@ -23,13 +24,7 @@ MONEY = Section(
             "sum(increase(factory_paid_dollars_total[1h]))",
             unit="currencyUSD",
         ),
-        figure(
-            "Clients near their limit",
-            "Clients that have used nine tenths of their month.",
-            "sum(max by (tier) (factory_budget_clients_near_limit))",
-            limits=((1, "yellow"),),
-            runbook="BudgetNearLimit",
-        ),
+        tiers.NEAR_LIMIT,
         graph(
             "Spent, by stage",
             "US dollars for each hour at the present rate.",

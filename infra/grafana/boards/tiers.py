@@ -67,6 +67,14 @@ WAITING = Section(
     ),
 )
 
+NEAR_LIMIT = figure(
+    "Clients near their limit",
+    "Clients that have used nine tenths of their month. What is paid for stops at the limit.",
+    "sum(max by (tier) (factory_budget_clients_near_limit))",
+    limits=((1, "yellow"),),
+    runbook="BudgetNearLimit",
+)
+
 BUDGETS = Section(
     "Budgets",
     (
@@ -79,13 +87,7 @@ BUDGETS = Section(
             width=HALF,
             board="cost",
         ),
-        figure(
-            "Clients near their limit",
-            "Clients that have used nine tenths of their month. What is paid for stops at the limit.",
-            "sum(max by (tier) (factory_budget_clients_near_limit))",
-            limits=((1, "yellow"),),
-            runbook="BudgetNearLimit",
-        ),
+        NEAR_LIMIT,
     ),
 )
 
