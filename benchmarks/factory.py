@@ -6,7 +6,6 @@
 import asyncio
 import contextlib
 import os
-import socket
 import sys
 import uuid
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from contracts.messages import SubmitJob
 from contracts.tiers import Tier
 from infra import broker, database, jobs, publisher, settings
 from infra import templates as stored_templates
+from tests.factories import free_port
 
 TEMPLATE = "benchmark"
 STAGE = "no_op"
@@ -84,18 +84,12 @@ async def _load(given: drive.Plan, configured: settings.Settings) -> None:
             return int(await pool.fetchval(FINISHED))
 
         started = commands(given.workers)
-        ports = {_free_port(): command for command in started} if SCRAPED in os.environ else {}
+        ports = {free_port(): command for command in started} if SCRAPED in os.environ else {}
         seen = [[*command, "--health-port", str(port)] for port, command in ports.items()]
         with children.started(seen or started, dict(os.environ), configured.home / "factory.log"):
             scraping = asyncio.create_task(_scrape(list(ports)))
             await drive.drive(given, submit, finished)
             scraping.cancel()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _scrape(ports: Sequence[int]) -> None:

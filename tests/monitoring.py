@@ -19,7 +19,7 @@ import yaml
 
 from infra.local import processes, prometheus, rabbitmq
 from infra.settings import Settings
-from tests.factories import Factory, eventually
+from tests.factories import Factory, eventually, free_port
 from tests.launcher import Process
 
 INTERVAL = 1.0
@@ -43,13 +43,6 @@ def program(name: str) -> str:
     found = shutil.which(name)
     assert found is not None, f"{name} is not on PATH: run 'make test', or install the package prometheus"
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def broker_port(settings: Settings) -> int:

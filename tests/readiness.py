@@ -1,12 +1,11 @@
 """What a coordinator says of itself, and what an operator does to its broker."""
 
-import socket
 from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
 import aiohttp
 
-from tests.factories import Factory, eventually
+from tests.factories import Factory, eventually, free_port
 from tests.launcher import Process
 
 TIMEOUT = aiohttp.ClientTimeout(total=5)
@@ -16,9 +15,7 @@ class Coordinator:
     """A coordinator whose health the test reads."""
 
     def __init__(self, factory: Factory, **environment: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.process: Process = factory.start(
             "coordinator", "--health-port", str(self.port), **environment
         )

@@ -3,11 +3,12 @@
 import http.client
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from tests.factories import free_port
 
 ACCESS_KEY = "factory-test"
 SECRET_KEY = "factory-test-secret"
@@ -56,15 +57,6 @@ class Server:
 
     def _environment(self) -> dict[str, str]:
         return os.environ | {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, "MINIO_BROWSER": "off"}
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        assert isinstance(port, int)
-        return port
 
 
 def _answers(port: int) -> bool:

@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import re
 from typing import Annotated
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from contracts.steering import CancelExecution
 from infra import views
 from infra.settings import Settings
 from producer import steering, watching, waterfall
-from producer.cli import budgets, output, session
+from producer.cli import budgets, durations, output, session
 from producer.cli import steering as commands
 from producer.cli import waterfall as drawing
 from producer.waterfall import Waterfall
@@ -23,8 +22,6 @@ Id = Annotated[UUID, typer.Argument(help="The execution's id.")]
 
 WIDEST = 160
 """Beyond that a bar is hard to follow to its name."""
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -50,7 +47,7 @@ def listing(
 
     Example: factory executions list --status failed --since 2d
     """
-    age = None if since is None else _age(since)
+    age = None if since is None else durations.parse(since, "--since")
     rows = session.run(_listing(status, client, template, age, limit))
     if json:
         output.document(rows)
@@ -67,15 +64,6 @@ def listing(
         for row in rows
     ]
     output.table(("execution", "client", "template", "status", "submitted", "took"), shown, "no executions")
-
-
-def _age(text: str) -> float:
-    found = re.fullmatch(r"(\d+)([smhd])", text.strip())
-    if found is None:
-        raise typer.BadParameter(
-            f"'{text}' is no age; give a number with s, m, h or d, such as 12h", param_hint="--since"
-        )
-    return int(found[1]) * float(_UNITS[found[2]])
 
 
 async def _listing(

@@ -1,11 +1,12 @@
 """The benchmark command measures what it says, refuses what it does not know, and its page is that of its figures."""
 
+import dataclasses
 import subprocess
 import sys
 
 import pytest
 
-from benchmarks import drive, report, results, throughput
+from benchmarks import drive, instruments, report, results, throughput
 from benchmarks.systems import ROOT, SYSTEMS
 from infra.settings import Settings
 
@@ -24,6 +25,13 @@ async def test_a_system_runs_pipelines_and_tells_of_them(stack: Settings, name: 
     assert set(spent) == {"broker", "database", "coordinator", "workers"}
     assert spent["broker"] > 0
     assert spent["workers"] > 0
+
+
+@pytest.mark.parametrize("variant", instruments.VARIANTS)
+async def test_the_factory_runs_with_and_without_what_shows_it(stack: Settings, variant: str) -> None:
+    system = dataclasses.replace(SYSTEMS["factory"], extra=instruments.VARIANTS[variant])
+    run = await throughput.run(system, stack, throughput.Load(seconds=1.0, workers=1, window=20, warm=5))
+    assert run.steps_per_second > 0
 
 
 @pytest.mark.parametrize(

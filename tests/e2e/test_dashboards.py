@@ -15,7 +15,7 @@ from infra.local import prometheus
 from tests import monitoring
 from tests.e2e.test_budgets import serving
 from tests.e2e.test_cli import Cli
-from tests.factories import Client, Factory
+from tests.factories import Client, Factory, free_port
 from tests.integration.money import CENT
 from tests.integration.test_statistics import reader
 from tests.monitoring import Monitor
@@ -83,7 +83,7 @@ async def ask_postgres(factory: Factory, panel: Panel, query: Postgres, executio
 async def test_every_panel_shows_something_after_a_demonstration(factory: Factory, tmp_path: Path) -> None:
     cli = Cli(factory, tmp_path / "home")
     async with serving() as service, factory.connect() as client:
-        cli.environment["FACTORY_FETCH_ALLOW"] = f"127.0.0.1:{monitoring.free_port()},{service.address}"
+        cli.environment["FACTORY_FETCH_ALLOW"] = f"127.0.0.1:{free_port()},{service.address}"
         await cli.run("up")
         try:
             ports = processes(cli.home)

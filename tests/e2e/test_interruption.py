@@ -15,7 +15,7 @@ from contracts.states import ExecutionStatus
 from infra import settings
 from infra.local import control, plan
 from producer import collection, demonstration, installation, watching
-from tests import factories, stores
+from tests import factories
 
 CORPUS = Path(__file__).parents[3] / "shared" / "data" / "feeds"
 SOME = 60
@@ -108,7 +108,7 @@ async def interrupt(factory: factories.Factory, home: Path) -> None:
 @pytest.mark.timeout(300)
 async def test_killed_processes_change_nothing_in_the_report(stack: settings.Settings, tmp_path: Path) -> None:
     feeds, topic = some_feeds()
-    port = stores.free_port()
+    port = factories.free_port()
     runs = []
     for name, interrupted in (("undisturbed", False), ("interrupted", True)):
         folder = tmp_path / name

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from producer import collection
-from tests import stores
+from tests import factories
 
 
 class Cli:
@@ -88,7 +88,7 @@ def listening(port: int) -> bool:
 
 @pytest.mark.timeout(240)
 def test_nothing_runs_after_down(home: Path) -> None:
-    port = stores.free_port()
+    port = factories.free_port()
     cli = Cli(home, FACTORY_FETCH_ALLOW=f"127.0.0.1:{port}")
     cli.run("up")
     outcome = cli.run("demo")
