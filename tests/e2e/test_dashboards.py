@@ -50,16 +50,13 @@ async def troubled(factory: Factory, client: Client, service: str) -> str:
     return str(finished.execution_id)
 
 
-def prometheus_faults(panel: Panel, query: Prometheus, found: list[tuple[dict[str, str], float]]) -> str | None:
-    shown = [value for _, value in found if not math.isnan(value)]
-    return None if shown else f"{panel.title}: {query.text} gives {found}"
-
-
 async def ask_prometheus(monitor: Monitor, panel: Panel, query: Prometheus) -> str | None:
     text = query.text
     for name, value in SUBSTITUTES.items():
         text = text.replace(name, value)
-    return prometheus_faults(panel, query, await monitor.ask(text))
+    found = await monitor.ask(text)
+    shown = [value for _, value in found if not math.isnan(value)]
+    return None if shown else f"{panel.title}: {query.text} gives {found}"
 
 
 async def ask_postgres(factory: Factory, panel: Panel, query: Postgres, execution: str) -> str | None:
