@@ -85,7 +85,7 @@ class Top(App[None]):
         self._draw()
 
     async def _watch(self) -> None:
-        while True:
+        while self.is_running:  # this outlives the screens, which are taken down first
             began = time.monotonic()
             if isinstance(self.screen, Opened):
                 await self.screen.look()
@@ -111,11 +111,9 @@ class Top(App[None]):
         self._draw()
 
     def _draw(self) -> None:
-        if self.snapshot is None:
+        if self.snapshot is None or not self.is_running:
             return
         base = self.screen_stack[0]
-        if not base.query("#head"):
-            return  # a look came back while the screen is being taken down
         width, height = self.size
         found = troubles.troubles(self.snapshot)
         told = panes.head(self.snapshot, found, self._since, 2 if height < layout.SHORT else 6)
