@@ -59,6 +59,7 @@ class Ledger:
         self._fresh: list[int] = []
         self._behind: list[int] = []
         self._flushing: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
 
     def opened(self, tag: int) -> None:
         """A delivery has arrived; tags rise."""
@@ -96,6 +97,11 @@ class Ledger:
             self._flushing = None
 
     async def _flush(self, *, wait: bool = False) -> None:
+        # One at a time: whoever waits until everything has left must wait for what another one has under way.
+        async with self._turn:
+            await self._send(wait)
+
+    async def _send(self, wait: bool) -> None:
         last = self._settled_row()
         alone = [tag for tag in self._behind if self._tags.get(tag) is _Tag.DONE]
         self._behind = [tag for tag in self._fresh if self._tags.get(tag) is _Tag.DONE]

@@ -30,7 +30,7 @@ async def test_a_system_runs_pipelines_and_tells_of_them(stack: Settings, name: 
 @pytest.mark.parametrize("variant", instruments.VARIANTS)
 async def test_the_factory_runs_with_and_without_what_shows_it(stack: Settings, variant: str) -> None:
     system = dataclasses.replace(SYSTEMS["factory"], extra=instruments.VARIANTS[variant])
-    run = await throughput.run(system, stack, throughput.Load(seconds=1.0, workers=1, window=20, warm=5))
+    run = await throughput.run(system, stack, throughput.Load(seconds=5.0, workers=1, window=20, warm=5))
     assert run.steps_per_second > 0
 
 

@@ -41,7 +41,11 @@ async def test_an_event_of_a_newer_version_waits_and_its_neighbours_count(factor
         await tell(client, completed(keys[0]), {**completed(keys[1]), "version": 7}, completed(keys[2]))
         finished = await client.answered(messages.ExecutionFinished, 2)
         assert {message.execution_id for message in finished} == {keys[0].execution_id, keys[2].execution_id}
-        (letter,) = await factory.fetch("SELECT reason, message_type, execution_id, step, body FROM dead_letters")
+
+        async def letters() -> list[Any]:
+            return await factory.fetch("SELECT reason, message_type, execution_id, step, body FROM dead_letters")
+
+        (letter,) = await eventually(letters, "the other one is a dead letter")
         assert (letter["reason"], letter["message_type"], letter["step"]) == (
             "unknown_version",
             "StageCompleted",
