@@ -5,10 +5,11 @@ import datetime
 import time
 import types
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 from contracts import analysis, errors, messages, model, stages, tiers
+from contracts.memory import KnownStory, PastReport, Recollection, SourceHistory, SourceYield
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -65,14 +66,16 @@ async def run(
     now: datetime.datetime | None = None,
     budget: int | None = None,
     degraded: bool = False,
+    memory: "Memory | None" = None,
 ) -> Result[Output]:
     """Run the stage once on its input; errors of the stage come through, and so does a wrong type of input or output.
 
     Input and output pass through JSON, as they do between processes. ``now`` fixes the time that the stage sees,
-    ``budget`` is what its paid calls may cost in all, and ``degraded`` is an attempt that is to go without them.
+    ``budget`` is what its paid calls may cost in all, ``degraded`` is an attempt that is to go without them, and
+    ``memory`` is what the client was told before; afterwards it holds what the stage kept.
     """
     purse = Purse(budget, degraded)
-    context = Context(module.SPEC, analyst, fetch, now or datetime.datetime.now(datetime.UTC), purse)
+    context = Context(module.SPEC, analyst, fetch, now or datetime.datetime.now(datetime.UTC), purse, memory)
     given = module.SPEC.input.model_validate_json(task.model_dump_json())
     if type(given) is not type(task):
         raise TypeError(f"stage '{module.SPEC.name}' takes {module.SPEC.input.__name__}, not {type(task).__name__}")
@@ -94,6 +97,41 @@ class Cache:
     async def put(self, key: str, value: messages.Json, seconds: float) -> None:
         """Keep the value."""
         self._values[key] = value
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """What a stage left for later executions."""
+
+    subject: str
+    report: PastReport
+    stories: tuple[KnownStory, ...]
+    sources: tuple[SourceYield, ...]
+
+
+class Memory:
+    """The memory of one client of a test; ``kept`` is what the stage left, None as long as it left nothing."""
+
+    def __init__(
+        self, recollection: Recollection | None = None, sources: Mapping[str, SourceHistory] | None = None
+    ) -> None:
+        self._recollection = recollection or Recollection()
+        self._sources = sources or {}
+        self.kept: Kept | None = None
+
+    async def recall(self, subject: str) -> Recollection:
+        """What the test gave, whatever the subject."""
+        return self._recollection
+
+    async def sources(self) -> Mapping[str, SourceHistory]:
+        """What the test gave."""
+        return self._sources
+
+    async def keep(
+        self, subject: str, report: PastReport, stories: Sequence[KnownStory], sources: Sequence[SourceYield]
+    ) -> None:
+        """Note what is left."""
+        self.kept = Kept(subject, report, tuple(stories), tuple(sources))
 
 
 class Purse:
@@ -165,6 +203,7 @@ class Context:
         fetch: Fetch,
         now: datetime.datetime,
         purse: Purse | None = None,
+        memory: Memory | None = None,
     ) -> None:
         purse = purse or Purse(None, degraded=False)
         self.key = messages.TaskKey(uuid.UUID(int=0), 1, spec.name, 0, 1)
@@ -179,6 +218,7 @@ class Context:
         self.budget: stages.Budget = purse
         self.analyst = analyst
         self.cache: stages.Cache = Cache()
+        self.memory: Memory = memory or Memory()
         self.log: stages.Log = self
         self.files: dict[str, File] = {}
         self.reported: list[tuple[float, str]] = []

@@ -75,6 +75,14 @@ class Telling(Model):
     differences: tuple[Told, ...] = ()
 
 
+class Support(Model):
+    """How far evidence bears a sentence, between 0 and 1, and which of its names and numbers no evidence holds."""
+
+    support: float
+    supported: bool
+    missing: tuple[str, ...] = ()
+
+
 class ModelUse(Model):
     """What one model did for a result; ``cost`` is in millionths of a US dollar, ``cached`` answers cost nothing."""
 
@@ -147,4 +155,8 @@ class Analyst(Protocol):
 
     async def brief(self, topic: Topic, tellings: Sequence[Telling], sentences: int) -> tuple[Told, ...]:
         """At most so many sentences that sum up the stories, the weightiest first, each with its evidence."""
+        ...
+
+    async def support(self, claims: Sequence[str], evidence: Sequence[Sequence[str]]) -> list[Support]:
+        """How far each sentence is borne by its evidence: its names, its numbers and its meaning."""
         ...

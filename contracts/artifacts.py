@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from contracts.analysis import Made, StoryTrace
+from contracts.memory import PastReport
 from contracts.messages import ShardFailure
 from contracts.model import Artifact, Model, Summary
 
@@ -109,23 +111,44 @@ class ArticleSet(Artifact):
         return {"entries": self.entries, "articles": len(self.records), "source": self.source_url[:500]}
 
 
-class AnalysedArticle(Model):
-    """An article with what the analysis says of it."""
+class Scores(Model):
+    """What speaks for an article, each between 0 and 1; ``total`` is what articles are chosen by."""
 
-    article: Article
     relevance: Share
     quality: Share
+    freshness: Share
+    independence: Share
+    """How many independent sites tell its story: 0 for one alone, rising towards 1."""
+    total: Share
+
+
+class AnalysedArticle(Model):
+    """An article with what the analysis says of it, and why it was chosen."""
+
+    article: Article
+    scores: Scores
     category: str
-    summary: str
-    key_points: tuple[str, ...] = ()
     theme: int
-    story: int = 0
-    """Articles of one number tell the same story; it is never shared by two themes."""
+    story: int
+    """Which of the set's stories it tells; a story is never shared by two themes."""
     also: tuple[str, ...] = ()
     """Ids of articles that nearly repeat this one and were left out for it."""
+    why: str = ""
 
 
-LeftOutReason = Literal["irrelevant", "duplicate", "low_quality", "old", "language", "over_limit"]
+class ToldStory(Model):
+    """A story that articles of the set tell. ``id`` stays the same in later executions of the client."""
+
+    id: str
+    trace: StoryTrace
+    began: datetime.datetime
+    known: bool
+    """Whether an earlier execution of the client told it."""
+    sites: Annotated[int, pydantic.Field(ge=1)]
+    """How many independent sites tell it, those included whose articles were left out."""
+
+
+LeftOutReason = Literal["irrelevant", "duplicate", "low_quality", "old", "language", "quota", "over_limit"]
 
 
 class LeftOut(Model):
@@ -148,15 +171,23 @@ class ArticleSource(Model):
     format: str
     entries: int
     articles: int
+    relevant: int
+    duplicates: int
     used: int
 
 
 class AnalysedArticles(Artifact):
-    """The articles worth reporting on, the best first, what was left out, and which feeds could not be read."""
+    """The articles worth reporting on, the best first, what was left out, and which feeds could not be read.
+
+    ``past`` are the client's earlier reports on the subject, the newest first.
+    """
 
     topic: str
-    engine: str
+    subject: str
+    made: Made
     records: tuple[AnalysedArticle, ...]
+    stories: tuple[ToldStory, ...]
+    past: tuple[PastReport, ...]
     left_out: tuple[LeftOut, ...]
     sources: tuple[ArticleSource, ...]
     failures: tuple[ShardFailure, ...]
@@ -168,73 +199,6 @@ class AnalysedArticles(Artifact):
             "articles": len(self.records) + len(self.left_out),
             "relevant": len(self.records),
             "duplicates": reasons.count("duplicate"),
+            "stories": len(self.stories),
             "failed_sources": len(self.failures),
-        }
-
-
-class Citation(Model):
-    """A numbered piece of evidence: an article of this execution."""
-
-    number: Annotated[int, pydantic.Field(ge=1)]
-    article_id: str
-    title: str
-    url: str
-    source_title: str
-    published: datetime.datetime | None
-    language: str
-
-
-class Statement(Model):
-    """A sentence of the report with the numbers of its citations."""
-
-    text: str
-    citations: Annotated[tuple[int, ...], pydantic.Field(min_length=1)]
-
-
-class Story(Model):
-    """One story as its leading article tells it; ``further`` cites the other articles that tell it."""
-
-    title: str
-    summary: str
-    key_points: tuple[str, ...]
-    category: str
-    relevance: Share
-    citation: int
-    further: tuple[int, ...] = ()
-    also: tuple[str, ...] = ()
-
-
-class Theme(Model):
-    """A group of stories that belong together."""
-
-    title: str
-    words: tuple[str, ...]
-    stories: tuple[Story, ...]
-
-
-class Report(Artifact):
-    """What a client reads. Every citation number resolves to an entry of ``evidence``."""
-
-    title: str
-    topic: str
-    created: datetime.datetime
-    engine: str
-    executive_summary: tuple[Statement, ...]
-    themes: tuple[Theme, ...]
-    evidence: tuple[Citation, ...]
-    sources: tuple[ArticleSource, ...]
-    left_out: tuple[LeftOut, ...]
-    failures: tuple[ShardFailure, ...]
-    method: str
-    enough: bool
-    """False when there was too little material to say anything about the topic."""
-
-    def summary(self) -> Summary:
-        """The size of the report."""
-        return {
-            "articles": len(self.evidence),
-            "themes": len(self.themes),
-            "sources": len(self.sources),
-            "failed_sources": len(self.failures),
-            "enough": self.enough,
         }

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, Self, TypeVar
 
 from contracts import messages, model, templates
 from contracts.analysis import Analyst
+from contracts.memory import Memory
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -135,6 +136,7 @@ class StageContext(Protocol):
     task: messages.TaskContext
     cache: Cache
     budget: Budget
+    memory: Memory
 
     @property
     def log(self) -> Log:

@@ -6,7 +6,19 @@ from typing import TypeVar
 
 import numpy as np
 
-from consumers.analysis import clusters, duplicates, embedding, lexical, ranking, relevance, subjects, summaries, text
+from consumers.analysis import (
+    clusters,
+    duplicates,
+    embedding,
+    lexical,
+    ranking,
+    relevance,
+    subjects,
+    summaries,
+    support,
+    telling,
+    text,
+)
 from contracts import analysis
 
 T = TypeVar("T")
@@ -42,6 +54,14 @@ class LocalAnalyst:
         described = [f"{subject.name}, {subject.words}" for subject in subjects.load()]
         self._subjects = embedding.normalised(embedder.embed(described))
 
+    def made(self) -> analysis.Made:
+        """This engine alone: it asks no model, so it costs nothing and is never degraded."""
+        return analysis.Made(engine=self.name)
+
+    async def words(self, phrase: str) -> tuple[str, ...]:
+        """None: the nearest words in embedding space make rankings worse than the phrase alone."""
+        return ()
+
     async def assess(self, topic: analysis.Topic, texts: Sequence[str]) -> list[analysis.Assessment]:
         """Relevance of each text to the topic, judged within this collection."""
         return await _in_thread(lambda: self._assess(topic, texts)) if texts else []
@@ -73,6 +93,22 @@ class LocalAnalyst:
     async def themes(self, texts: Sequence[str]) -> list[int]:
         """For each text the number of its theme, themes numbered from 0 by falling size."""
         return await _in_thread(lambda: self._clusters(texts, SAME_THEME))
+
+    async def tell(
+        self, topic: analysis.Topic, stories: Sequence[Sequence[analysis.Evidence]]
+    ) -> list[analysis.Telling]:
+        """Each story in sentences quoted from its evidence."""
+        return await _in_thread(lambda: [telling.tell(story) for story in stories])
+
+    async def brief(
+        self, topic: analysis.Topic, tellings: Sequence[analysis.Telling], sentences: int
+    ) -> tuple[analysis.Told, ...]:
+        """The sentences of the tellings that stand alone, one of each story before a second one of any."""
+        return telling.brief(tellings, sentences)
+
+    async def support(self, claims: Sequence[str], evidence: Sequence[Sequence[str]]) -> list[analysis.Support]:
+        """How far each sentence is borne by its evidence: its names, its numbers and its meaning."""
+        return await _in_thread(lambda: support.judge(claims, evidence, self._embedder))
 
     def _vectors(self, texts: Sequence[str]) -> embedding.Vectors:
         return embedding.normalised(self._embedder.embed([body[:EMBEDDED_CHARACTERS] for body in texts]))

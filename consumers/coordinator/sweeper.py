@@ -17,7 +17,7 @@ from consumers.coordinator.outcome import Outcome
 from contracts import encoding, messages, topology
 from contracts.errors import FactoryError
 from contracts.messages import TaskKey
-from infra import database, executions, failpoints, faults, leases, metrics, outbox, pauses, shared, timers
+from infra import database, executions, failpoints, faults, leases, memory, metrics, outbox, pauses, shared, timers
 from infra.delivery import BrokerError
 from infra.failpoints import Failpoint
 
@@ -215,4 +215,5 @@ async def keep_house(desk: Desk) -> None:
     async with desk.state.pool.acquire() as connection:
         await leases.keep_house(connection)
         await shared.drop_stale(connection)
+        await memory.forget(connection)
         await timers.keep_house(connection)

@@ -34,6 +34,7 @@ class Context:
         self.key = task.key
         self.task = task.context
         self.cache = equipment.cache(task.stage)
+        self.memory = equipment.memory(task)
         self.files: dict[str, DataRef] = {}
         self._task = task
         self._equipment = equipment

@@ -9,7 +9,8 @@ from consumers.analysis import embedding, local
 from consumers.runtime.isolation import ChildPool
 from contracts import messages, stages
 from contracts.analysis import Analyst
-from infra import budgets, database, documents, fetch, objects, shared
+from contracts.memory import Memory
+from infra import budgets, database, documents, fetch, memory, objects, shared
 from infra.settings import Settings
 
 CACHED_BYTES = 64 * 1024 * 1024
@@ -33,6 +34,10 @@ class Equipment:
     def cache(self, stage: str) -> stages.Cache:
         """The shared cache of a stage."""
         return shared.SharedCache(self.shared, stage)
+
+    def memory(self, task: messages.StageTask) -> Memory:
+        """What the client of a task was told before."""
+        return memory.ClientMemory(self.shared, task)
 
     def budget(self, task: messages.StageTask, remaining: Callable[[], float]) -> stages.Budget:
         """What an attempt may spend, which has so many seconds left."""

@@ -1,0 +1,106 @@
+"""Which story each article tells: one that the client was told of before, or one that begins with it."""
+
+import datetime
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from consumers.stages.selection.judged import Judged, sites
+from contracts import artifacts
+from contracts.analysis import Analyst, StoryTrace
+from contracts.memory import Recollection
+
+APART = datetime.timedelta(days=10)
+"""Articles further apart than this tell different stories, however alike they sound."""
+
+
+class _Open(NamedTuple):
+    """A story that articles may join, with the moment that they must not lie too far from."""
+
+    id: str
+    trace: StoryTrace
+    began: datetime.datetime
+    latest: datetime.datetime
+    known: bool
+
+
+class Grouped(NamedTuple):
+    """The stories that are told, and for each article the index of its own."""
+
+    stories: tuple[artifacts.ToldStory, ...]
+    numbers: tuple[int, ...]
+
+
+async def group(
+    analyst: Analyst, ordered: Sequence[Judged], recollection: Recollection, now: datetime.datetime
+) -> Grouped:
+    """Stories of articles that are given in the order of their arrival.
+
+    An article that an earlier report told stays in its story. Any other joins the story that it tells best, or begins
+    one, whose id is made from its own so that it is the same in every attempt.
+    """
+    known = [_Open(each.id, each.trace, each.began, each.latest, True) for each in recollection.stories]
+    told = {article.id: article.story for report in recollection.reports for article in report.articles}
+    places: dict[str, _Open] = {}
+    waiting = list(ordered)
+    while waiting:
+        open_stories = await _follow(analyst, waiting, known, now)
+        apart = []
+        for item, story in zip(waiting, open_stories, strict=True):
+            if _far(item.article.published, story.latest):
+                apart.append(item)
+            else:
+                places[item.article.id] = story
+        waiting, known = apart, []
+    by_id = {story.id: story for story in places.values()}
+    for item in ordered:
+        places[item.article.id] = by_id.get(told.get(item.article.id, ""), places[item.article.id])
+    return _numbered(ordered, places)
+
+
+async def _follow(
+    analyst: Analyst, items: Sequence[Judged], known: Sequence[_Open], now: datetime.datetime
+) -> list[_Open]:
+    """The story of each item; what is known and what is new are numbered as the analyst does."""
+    found = await analyst.stories([item.text for item in items], [story.trace for story in known])
+    first: dict[int, Judged] = {}
+    for item, number in zip(items, found.numbers, strict=True):
+        first.setdefault(number, item)
+    stories = {}
+    for number, item in first.items():
+        trace = found.traces[number]
+        if number < len(known):
+            stories[number] = known[number]._replace(trace=trace)
+        else:
+            moment = item.article.published or now
+            stories[number] = _Open(_identity(item.article), trace, moment, moment, False)
+    return [stories[number] for number in found.numbers]
+
+
+def _identity(article: artifacts.Article) -> str:
+    return hashlib.sha256(f"story {article.id}".encode()).hexdigest()[:16]
+
+
+def _far(published: datetime.datetime | None, latest: datetime.datetime) -> bool:
+    return published is not None and abs(published - latest) > APART
+
+
+def _numbered(ordered: Sequence[Judged], places: dict[str, _Open]) -> Grouped:
+    tellers: dict[str, list[artifacts.Article]] = {}
+    for item in ordered:
+        tellers.setdefault(places[item.article.id].id, []).append(item.article)
+    numbers = {identity: number for number, identity in enumerate(tellers)}
+    stories = {story.id: story for story in places.values()}
+    return Grouped(
+        stories=tuple(
+            artifacts.ToldStory(
+                id=identity,
+                trace=stories[identity].trace,
+                began=stories[identity].began,
+                known=stories[identity].known,
+                sites=sites(articles),
+            )
+            for identity, articles in tellers.items()
+        ),
+        numbers=tuple(numbers[places[item.article.id].id] for item in ordered),
+    )
