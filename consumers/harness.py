@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 from contracts import analysis, errors, messages, model, stages, tiers
+from contracts import memory as client_memory
 from contracts.memory import KnownStory, PastReport, Recollection, SourceHistory, SourceYield
 
 A = TypeVar("A")
@@ -40,7 +41,7 @@ class File(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Result(Generic[Output]):
-    """What a stage gave: its output, its files by format, what it reported, what it logged, and what it spent.
+    """What a stage gave: its output, its files by format, what it reported, logged, spent and measured.
 
     ``spent`` is in millionths of a US dollar; a reservation of which nothing was told counts in full.
     """
@@ -50,6 +51,7 @@ class Result(Generic[Output]):
     progress: tuple[tuple[float, str], ...]
     log: tuple[tuple[str, str], ...]
     spent: int = 0
+    figures: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 async def no_network(url: str, headers: Mapping[str, str]) -> stages.Page:
@@ -81,7 +83,7 @@ async def run(
         raise TypeError(f"stage '{module.SPEC.name}' takes {module.SPEC.input.__name__}, not {type(task).__name__}")
     output = await module.run(context, task)
     module.SPEC.output.model_validate_json(output.model_dump_json())
-    return Result(output, context.files, tuple(context.reported), tuple(context.lines), purse.used)
+    return Result(output, context.files, tuple(context.reported), tuple(context.lines), purse.used, context.figures)
 
 
 class Cache:
@@ -218,9 +220,10 @@ class Context:
         self.budget: stages.Budget = purse
         self.analyst = analyst
         self.cache: stages.Cache = Cache()
-        self.memory: Memory = memory or Memory()
+        self.memory: client_memory.Memory = memory or Memory()
         self.log: stages.Log = self
         self.files: dict[str, File] = {}
+        self.figures: dict[str, float] = {}
         self.reported: list[tuple[float, str]] = []
         self.lines: list[tuple[str, str]] = []
         self._fetch = fetch
@@ -247,6 +250,10 @@ class Context:
     def warning(self, event: str, **values: object) -> None:
         """Keep the line."""
         self.lines.append(("warning", f"{event} {values}"))
+
+    def measure(self, figure: str, value: float) -> None:
+        """Keep the figure."""
+        self.figures[figure] = value
 
     async def progress(self, fraction: float, note: str = "") -> None:
         """Keep the report."""

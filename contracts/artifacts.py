@@ -1,6 +1,7 @@
 """The documents that pass between the stages of the intelligence pipeline."""
 
 import datetime
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import pydantic
@@ -93,6 +94,8 @@ class Article(Model):
     source_url: str
     source_title: str
     site: str
+    fingerprint: str = ""
+    """The same for as long as title and text say the same; another one is a revision of the article."""
 
 
 class ArticleSet(Artifact):
@@ -188,6 +191,8 @@ class AnalysedArticles(Artifact):
     records: tuple[AnalysedArticle, ...]
     stories: tuple[ToldStory, ...]
     past: tuple[PastReport, ...]
+    limits: Mapping[str, int]
+    """How many articles one site, one language and one region were allowed."""
     left_out: tuple[LeftOut, ...]
     sources: tuple[ArticleSource, ...]
     failures: tuple[ShardFailure, ...]

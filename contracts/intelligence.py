@@ -9,18 +9,21 @@ from contracts.artifacts import (
     AnalysedArticles,
     ArticleSet,
     Catalogue,
-    Report,
     ResearchPlan,
     Source,
     SourceList,
 )
 from contracts.messages import ShardFailure
 from contracts.model import Model
+from contracts.reports import Report
 
 T = TypeVar("T")
 
 Topic = Annotated[str, pydantic.StringConstraints(strip_whitespace=True, min_length=2, max_length=200)]
 Languages = tuple[Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z]{2,3}$")], ...]
+
+
+Quota = Annotated[float, pydantic.Field(gt=0, le=1)]
 
 
 class Gathered(Model, Generic[T]):
@@ -60,7 +63,10 @@ class FetcherInput(Model):
 
 
 class ClassifierInput(Model):
-    """The articles to judge by their topic. ``words`` of a research plan sharpen the topic where there is one."""
+    """The articles to judge by their topic. ``words`` of a research plan sharpen the topic where there is one.
+
+    Each share bounds which part of the chosen articles one site, one language or one region may have.
+    """
 
     topic: Topic
     feeds: Gathered[ArticleSet]
@@ -68,14 +74,32 @@ class ClassifierInput(Model):
     max_articles: Annotated[int, pydantic.Field(ge=1, le=1000)] = 60
     max_age_days: Annotated[int, pydantic.Field(ge=1)] | None = None
     languages: Languages = ()
+    site_share: Quota = 0.2
+    language_share: Quota = 1.0
+    region_share: Quota = 1.0
 
 
-class ReportInput(Model):
-    """The analysed articles to report on."""
+class WriterInput(Model):
+    """The analysed articles to write a report on; the title is made from the topic if left empty."""
 
     topic: Topic
     articles: AnalysedArticles
     title: str = ""
+
+
+class CheckerInput(Model):
+    """The report to check against the articles that it cites, and which share of its sentences they must bear."""
+
+    report: Report
+    articles: AnalysedArticles
+    minimum_support: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.95
+
+
+class BuilderInput(Model):
+    """The checked report, and the articles whose stories and sources are to be remembered."""
+
+    report: Report
+    articles: AnalysedArticles
 
 
 RSS_LIBRARIAN = stages.StageSpec(
@@ -106,15 +130,39 @@ CONTENT_CLASSIFIER = stages.StageSpec(
     name="content_classifier",
     input=ClassifierInput,
     output=AnalysedArticles,
-    description="Judges articles by topic, quality and category, summarises them and finds repeats.",
+    description="Judges articles by topic and worth, finds repeats and stories, and chooses the best within quotas.",
     timeout=300,
     typical_seconds=5.0,
 )
+REPORT_WRITER = stages.StageSpec(
+    name="report_writer",
+    input=WriterInput,
+    output=Report,
+    description="Writes the report: stories by theme, what is new, trends, and a summary, every sentence cited.",
+    timeout=300,
+    typical_seconds=2.0,
+)
+CITATION_CHECKER = stages.StageSpec(
+    name="citation_checker",
+    input=CheckerInput,
+    output=Report,
+    description="Checks every cited sentence against its evidence; fails where too few are borne out.",
+    timeout=120,
+    typical_seconds=2.0,
+)
+CITATION_QUOTER = stages.StageSpec(
+    name="citation_quoter",
+    input=CheckerInput,
+    output=Report,
+    description="Puts quotations in the place of sentences that their evidence does not bear, and checks again.",
+    timeout=120,
+    typical_seconds=2.0,
+)
 REPORT_BUILDER = stages.StageSpec(
     name="report_builder",
-    input=ReportInput,
+    input=BuilderInput,
     output=Report,
-    description="Writes the report as HTML, Markdown and JSON, with every statement cited.",
+    description="Renders the report as HTML, Markdown and JSON, and remembers what it told.",
     timeout=60,
     typical_seconds=0.5,
     formats=("html", "markdown"),
@@ -125,5 +173,8 @@ STAGES: tuple[stages.StageSpec, ...] = (
     TOPIC_RESEARCHER,
     FEED_FETCHER,
     CONTENT_CLASSIFIER,
+    REPORT_WRITER,
+    CITATION_CHECKER,
+    CITATION_QUOTER,
     REPORT_BUILDER,
 )

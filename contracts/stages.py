@@ -165,6 +165,13 @@ class StageContext(Protocol):
         """Tell watchers how far the work is, between 0 and 1."""
         ...
 
+    def measure(self, figure: str, value: float) -> None:
+        """Count a figure of the stage's own for operators, 0 or more, under a name in small letters such as ``pages``.
+
+        They see how often it was measured and what it came to, so its mean over any time; no client and no text.
+        """
+        ...
+
     async def fetch(self, url: str, headers: Mapping[str, str] | None = None) -> Page:
         """The page at an http or https URL, through the egress guard.
 

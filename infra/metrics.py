@@ -169,6 +169,19 @@ CACHE = counter(
     "Looks into the cache that the workers of a stage share: hit or miss.",
     *("stage", "result"),
 )
+STAGE_FIGURES = counter(
+    "worker",
+    "factory_stage_figures_total",
+    "What stages measured of their own work, added up: citations_supported is the share of a report's cited sentences "
+    "that its evidence bears, uncited_sentences those that state a fact and cite nothing.",
+    *("stage", "figure"),
+)
+STAGE_MEASUREMENTS = counter(
+    "worker",
+    "factory_stage_measurements_total",
+    "How often stages measured a figure of their own; the sum divided by this is its mean.",
+    *("stage", "figure"),
+)
 COST = counter(
     "worker",
     "factory_paid_dollars_total",

@@ -91,6 +91,4 @@ def _read(sentence: str) -> Iterator[_Figure]:
         kind = match["sign"] or ("%" if match["percent"] else "")
         before = text.stems(sentence[: match.start()])[-_CONTEXT:]
         after = text.stems(sentence[match.start("rest") :])[:_CONTEXT]
-        yield _Figure(
-            number * scale, f"{kind}{text.stem(things[0])}", match[0].strip(), frozenset((*before, *after))
-        )
+        yield _Figure(number * scale, f"{kind}{text.stem(things[0])}", match[0].strip(), frozenset((*before, *after)))

@@ -2,6 +2,7 @@
 
 import datetime
 import functools
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
@@ -23,6 +24,9 @@ R = TypeVar("R")
 
 PROGRESS_SECONDS = 0.5
 """Progress is told at most this often; what comes in between is dropped."""
+
+FIGURE = re.compile(r"[a-z][a-z_]{0,39}")
+"""Names of figures become labels of metrics, of which there must not be many."""
 
 Report = Callable[[float, str], Awaitable[None]]
 
@@ -76,6 +80,13 @@ class Context:
             return
         self._told = time.monotonic()
         await self._report(min(max(fraction, 0.0), 1.0), text.plain(note, 200))
+
+    def measure(self, figure: str, value: float) -> None:
+        """Counts a figure of the stage's own."""
+        if not FIGURE.fullmatch(figure) or value < 0:
+            raise PermanentError(f"the stage measures {figure!r} as {value!r}; give small letters, and 0 or more")
+        metrics.STAGE_FIGURES.labels(self._task.stage, figure).inc(value)
+        metrics.STAGE_MEASUREMENTS.labels(self._task.stage, figure).inc()
 
     async def fetch(self, url: str, headers: Mapping[str, str] | None = None) -> stages.Page:
         """The page at a URL, through the egress guard."""

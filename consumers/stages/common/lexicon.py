@@ -113,6 +113,12 @@ def topic(phrase: str, further: Sequence[str] = ()) -> analysis.Topic:
     )
 
 
+def subject(phrase: str) -> str:
+    """One name for all phrases that mean the same topic, by which the client's reports on it are found again."""
+    match = find(phrase)
+    return fold(match.entries[0].topic if match.exact else phrase)
+
+
 def kind(phrase: str) -> str:
     """The kind of topic that a phrase names, such as ``technology`` or ``health``; ``general`` if unknown."""
     entries = find(phrase).entries

@@ -3,6 +3,7 @@
 import datetime
 import math
 import re
+from collections.abc import Sequence
 
 from contracts import artifacts
 
@@ -58,7 +59,7 @@ def freshness(article: artifacts.Article, newest: datetime.datetime | None) -> f
     return float(0.5 ** (days / _HALF_LIFE_DAYS))
 
 
-def newest(articles: list[artifacts.Article], now: datetime.datetime) -> datetime.datetime | None:
+def newest(articles: Sequence[artifacts.Article], now: datetime.datetime) -> datetime.datetime | None:
     """The latest date that is not in the future: feeds announce and mistype."""
     dates = [article.published for article in articles if article.published and article.published <= now]
     return max(dates, default=None)

@@ -1,68 +1,72 @@
-"""Composes the report: themes of stories, an executive summary of quoted sentences, and the evidence behind both."""
+"""Composes the report: themes of stories, what is new, a summary, trends, and the evidence behind all of it."""
 
-import collections
 import datetime
-import re
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from consumers.stages.report import naming
-from contracts import artifacts
+from consumers.stages.report import changes, groups, view
+from contracts import analysis, artifacts, reports
 
 FEWEST_ARTICLES = 4
 FEWEST_CONVINCING = 3
 CONVINCING = 0.6
 """A report needs so many articles, and so many of at least this relevance; with less there is nothing to report."""
 
-SMALLEST_THEME = 3
-"""Fewer stories make no theme of their own: the words that they share are chance."""
-
-STATEMENTS = 6
-CITED_AT_ONCE = 4
-_BOILERPLATE = re.compile(
-    r"\b(subscribe|sign up|newsletter|click here|read more|continue reading|cookies?|all rights reserved|vol\.|doi|"
-    r"podcast|this episode|my talk|webinar)\b|https?:|[<>]|^(by|from|photo|image|source|author)\b",
-    re.IGNORECASE,
-)
-_WORD = re.compile(r"[^\W\d_]+")
-_CAPITALS = 0.6
-"""A sentence with a larger share of capitalised words is a byline, a list of names or a heading."""
-
-_PERSONAL = re.compile(r"\b(i|i'm|i've|i'll|my|me|we|our|us|you|your)\b", re.IGNORECASE)
-_LEANING = re.compile(
-    r"(none of|however|but|and|so|also|this|these|that|those|it|its|it's|they|them|their|he|she|his|her|here|there|"
-    r"then|still|yet|instead|moreover|meanwhile|doch|aber|und|dies\w*|das ist|es|er|sie|mais|cela|il|elle|pero|esto)\b",
-    re.IGNORECASE,
-)
-"""Openings that lean on a sentence before, which a quotation leaves behind."""
-
-_SHORTEST_STATEMENT = 40
-_LONGEST_STATEMENT = 320
-_FEWEST_WORDS = 5
-
 Numbers = Mapping[str, int]
-Sentences = Mapping[str, Sequence[str]]
-"""The sentences of each article's summary, by the article's id."""
-
-Story = list[artifacts.AnalysedArticle]
+"""The number of each article in the evidence, by its id."""
 
 
-def report(
-    analysed: artifacts.AnalysedArticles, sentences: Sentences, topic: str, title: str, created: datetime.datetime
-) -> artifacts.Report:
-    """The report on these articles; every citation number resolves to an article among them."""
-    enough = is_enough(analysed.records)
-    groups = _groups(analysed.records)
-    ordered = [record for group in groups for story in group for record in story]
+class Material(NamedTuple):
+    """All that a report is made of: its articles, their themes, and each story as it is told, by its number."""
+
+    analysed: artifacts.AnalysedArticles
+    divided: Sequence[groups.Group]
+    tellings: Mapping[int, analysis.Telling]
+    brief: Sequence[analysis.Told]
+    made: Sequence[analysis.Made]
+
+
+def is_enough(records: Sequence[artifacts.AnalysedArticle]) -> bool:
+    """Whether there is material for a report, and not only for the statement that there is none."""
+    convincing = sum(record.scores.relevance >= CONVINCING for record in records)
+    return len(records) >= FEWEST_ARTICLES and convincing >= FEWEST_CONVINCING
+
+
+def evidence(story: groups.Story) -> tuple[analysis.Evidence, ...]:
+    """The articles of a story as what it may be told from, the leading one first."""
+    return tuple(
+        analysis.Evidence(
+            id=record.article.id,
+            title=record.article.title,
+            text=record.article.text,
+            source=record.article.source_title.strip(" -|"),
+            site=record.article.site,
+            language=record.article.language,
+            published=record.article.published,
+        )
+        for record in story
+    )
+
+
+def report(material: Material, topic: str, title: str, created: datetime.datetime) -> reports.Report:
+    """The report on this material; every citation number resolves to an article of it."""
+    analysed = material.analysed
+    ordered = [record for group in material.divided for story in group for record in story]
     numbers = {record.article.id: number for number, record in enumerate(ordered, start=1)}
-    themes = _themes(groups, numbers, topic)
-    return artifacts.Report(
+    themes = _themes(material, numbers, topic)
+    stories = [story for theme in themes for story in theme.stories]
+    enough = is_enough(analysed.records)
+    return reports.Report(
         title=title or _headline(topic) + ("" if enough else ": not enough material"),
         topic=topic,
+        about=_about(analysed, len(stories)),
         created=created,
-        engine=analysed.engine,
-        executive_summary=_executive_summary(groups, numbers, sentences) if enough else (),
+        made=tuple(material.made),
+        executive_summary=tuple(_statement(told, numbers) for told in material.brief),
+        since=changes.since(stories, analysed.past),
         themes=themes,
-        evidence=tuple(_citation(record, numbers[record.article.id]) for record in ordered),
+        trends=changes.trends(analysed.records, analysed.past),
+        evidence=tuple(_citation(record, numbers[record.article.id], analysed) for record in ordered),
         sources=analysed.sources,
         left_out=analysed.left_out,
         failures=analysed.failures,
@@ -71,145 +75,79 @@ def report(
     )
 
 
-def is_enough(records: Sequence[artifacts.AnalysedArticle]) -> bool:
-    """Whether there is material for a report, and not only for the statement that there is none."""
-    convincing = sum(record.relevance >= CONVINCING for record in records)
-    return len(records) >= FEWEST_ARTICLES and convincing >= FEWEST_CONVINCING
-
-
 def _headline(topic: str) -> str:
     return topic[:1].upper() + topic[1:]
 
 
-def _groups(records: Sequence[artifacts.AnalysedArticle]) -> list[list[Story]]:
-    """Stories by theme, the best first; those of small themes are joined by category at the end."""
-    themes: dict[int, dict[int, Story]] = {}
-    for record in records:
-        themes.setdefault(record.theme, {}).setdefault(record.story, []).append(record)
-    whole = [list(stories.values()) for stories in themes.values() if len(stories) >= SMALLEST_THEME]
-    single: dict[str, list[Story]] = collections.defaultdict(list)
-    for stories in themes.values():
-        if len(stories) < SMALLEST_THEME:
-            for story in stories.values():
-                single[story[0].category].append(story)
-    rank = {record.article.id: index for index, record in enumerate(records)}
-    whole = [sorted(group, key=lambda story: (-len(story), rank[story[0].article.id])) for group in whole]
-    whole.sort(key=lambda group: (-max(len(story) for story in group), rank[group[0][0].article.id]))
-    categories = sorted(single.values(), key=lambda group: (-len(group), rank[group[0][0].article.id]))
-    lone = [group[0] for group in categories if len(group) == 1]
-    rest = [group for group in categories if len(group) > 1]
-    return whole + rest + ([lone] if lone else [])
-
-
-def _themes(groups: list[list[Story]], numbers: Numbers, topic: str) -> tuple[artifacts.Theme, ...]:
-    texts = [[_lead_text(story[0]) for story in group] for group in groups]
+def _themes(material: Material, numbers: Numbers, topic: str) -> tuple[reports.Theme, ...]:
+    texts = [[_told_text(material.tellings[story[0].story]) for story in group] for group in material.divided]
     themes = []
-    for index, group in enumerate(groups):
-        others = [text for position, found in enumerate(texts) if position != index for text in found]
-        words = naming.words(texts[index], others, topic) if len(group) > 1 else ()
-        themes.append(
-            artifacts.Theme(
-                title=_theme_title(words, group),
-                words=words,
-                stories=tuple(_story(story, numbers) for story in group),
-            )
-        )
+    for index, group in enumerate(material.divided):
+        words = groups.words(texts, index, topic)
+        stories = tuple(_story(story, material, numbers) for story in group)
+        themes.append(reports.Theme(title=groups.title(words, group), words=words, stories=stories))
     return tuple(themes)
 
 
-def _lead_text(record: artifacts.AnalysedArticle) -> str:
-    return f"{record.article.title} {record.summary}"
+def _told_text(telling: analysis.Telling) -> str:
+    return " ".join((telling.title, *(told.text for told in telling.happened)))
 
 
-def _theme_title(words: tuple[str, ...], group: list[Story]) -> str:
-    category = group[0][0].category
-    if len({story[0].category for story in group}) > 1 and len({story[0].theme for story in group}) > 1:
-        return "Also in the news"
-    if len({story[0].theme for story in group}) > 1 or len(group) < SMALLEST_THEME or not words:
-        return category
-    first = words[0][:1].upper() + words[0][1:]
-    return ", ".join((first, *words[1:3])) if len(words) > 1 else f"{category}: {words[0]}"
-
-
-def _story(story: Story, numbers: Numbers) -> artifacts.Story:
+def _story(story: groups.Story, material: Material, numbers: Numbers) -> reports.Story:
     lead = story[0]
-    return artifacts.Story(
-        title=lead.article.title or lead.article.url,
-        summary=_summary(lead),
-        key_points=lead.key_points,
+    told = material.analysed.stories[lead.story]
+    telling = material.tellings[lead.story]
+    return reports.Story(
+        id=told.id,
+        title=telling.title,
+        news=changes.news(told, [record.article for record in story], material.analysed.past),
+        happened=tuple(_statement(sentence, numbers) for sentence in telling.happened),
+        matters=None if telling.matters is None else _statement(telling.matters, numbers),
+        differences=tuple(_statement(sentence, numbers) for sentence in telling.differences),
         category=lead.category,
-        relevance=lead.relevance,
+        relevance=lead.scores.relevance,
         citation=numbers[lead.article.id],
         further=tuple(numbers[record.article.id] for record in story[1:]),
         also=tuple(sorted({other for record in story for other in record.also})),
+        sites=told.sites,
     )
 
 
-def _summary(record: artifacts.AnalysedArticle) -> str:
-    """The summary, unless it only repeats the title."""
-    same = record.summary.strip(" .").casefold() == record.article.title.strip(" .").casefold()
-    return "" if same else record.summary
+def _statement(told: analysis.Told, numbers: Numbers) -> reports.Statement:
+    return reports.Statement(text=told.text, citations=tuple(numbers[each] for each in told.evidence))
 
 
-def _executive_summary(
-    groups: list[list[Story]], numbers: Numbers, sentences: Sentences
-) -> tuple[artifacts.Statement, ...]:
-    """One quoted sentence for each of the weightiest themes, then second ones, each with its citations."""
-    rounds = [group[position] for position in range(2) for group in groups if len(group) > position]
-    found: list[artifacts.Statement] = []
-    seen: set[str] = set()
-    for story in rounds:
-        text = _sentence(story, sentences)
-        if text and text not in seen and len(found) < STATEMENTS:
-            seen.add(text)
-            cited = tuple(numbers[record.article.id] for record in story[:CITED_AT_ONCE])
-            found.append(artifacts.Statement(text=text, citations=cited))
-    return tuple(found)
-
-
-def _sentence(story: Story, sentences: Sentences) -> str | None:
-    """The first sentence of the story that stands alone: of its articles' summaries, else a title that does."""
-    for record in story:
-        for sentence in sentences.get(record.article.id, ()):
-            if _stands_alone(sentence):
-                return sentence
-    titles = (record.article.title.strip() for record in story)
-    return next(
-        (title for title in titles if len(_WORD.findall(title)) >= _FEWEST_WORDS and title[-1] not in "?…:"), None
-    )
-
-
-def _stands_alone(sentence: str) -> bool:
-    if not _SHORTEST_STATEMENT <= len(sentence) <= _LONGEST_STATEMENT or sentence.endswith(("?", "…", "...", ":")):
-        return False
-    plain = sentence.replace("\u2019", "'")
-    if sentence[:1].islower() or _BOILERPLATE.search(plain) or _PERSONAL.search(plain) or _LEANING.match(plain):
-        return False
-    words = _WORD.findall(sentence)
-    capitals = [word for word in words if word[0].isupper()]
-    return len(capitals) <= _CAPITALS * len(words)
-
-
-def _citation(record: artifacts.AnalysedArticle, number: int) -> artifacts.Citation:
+def _citation(record: artifacts.AnalysedArticle, number: int, analysed: artifacts.AnalysedArticles) -> reports.Citation:
     article = record.article
-    return artifacts.Citation(
+    return reports.Citation(
         number=number,
         article_id=article.id,
         title=article.title or article.url,
         url=article.url,
         source_title=article.source_title.strip(" -|"),
+        site=article.site,
         published=article.published,
         language=article.language,
+        revised=changes.revised(article, analysed.past),
+    )
+
+
+def _about(analysed: artifacts.AnalysedArticles, stories: int) -> str:
+    sites = len({record.article.site for record in analysed.records})
+    return (
+        f"{view.several(len(analysed.records), 'article')} of {view.several(sites, 'site')} in "
+        f"{view.several(stories, 'story')}, chosen from {len(analysed.records) + len(analysed.left_out):,} that "
+        f"{view.several(len(analysed.sources), 'feed')} gave."
     )
 
 
 def _method(analysed: artifacts.AnalysedArticles) -> str:
-    total = len(analysed.records) + len(analysed.left_out)
+    limits = ", ".join(f"one {name} {number}" for name, number in analysed.limits.items())
     return (
-        f"{len(analysed.sources)} feeds were read and {len(analysed.failures)} could not be; they gave {total} "
-        f"articles, each counted once. Engine: {analysed.engine}. Relevance is judged from the words and the meaning "
-        "of an article against the topic and against other subjects. Near-duplicates are articles that share most of "
-        "their three-word runs; the earliest is kept. Every sentence of the summary is quoted from the article that "
-        "it cites; nothing is written freely. Themes group articles that are alike and are named by the words that "
-        "set them apart."
+        "Each article counts once, however many feeds carry it. Relevance is judged from the words and the meaning of "
+        "an article against the topic and against other subjects. Near-duplicates are articles that share most of "
+        "their three-word runs; the earliest is kept. Articles tell one story when their titles and first sentences "
+        "say the same within days of each other; a story keeps its identity from report to report. Places go by "
+        "relevance (half), quality (three tenths), freshness and the number of independent sites that tell the story "
+        f"(a tenth each), and of all places {limits} at most."
     )

@@ -7,7 +7,7 @@ import hashlib
 import jinja2
 
 from consumers.stages.report import view
-from contracts import artifacts
+from contracts import reports
 
 
 @functools.cache
@@ -21,10 +21,11 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["day"] = view.day
     environment.filters["link"] = view.link
+    environment.filters["several"] = view.several
     return environment
 
 
-def render(report: artifacts.Report) -> bytes:
+def render(report: reports.Report) -> bytes:
     """The page as UTF-8. Its policy allows its own style sheet by hash and nothing else."""
     environment = _environment()
     style = environment.get_template("report.css.j2").render().strip()

@@ -16,9 +16,10 @@ _SOLD_TO_ANYBODY = frozenset({"ai", "cc", "co", "eu", "fm", "gg", "io", "ly", "m
 
 
 class Ranked(NamedTuple):
-    """An article with its scores."""
+    """An article with the number of its story and its scores."""
 
     item: Judged
+    story: int
     scores: artifacts.Scores
 
     @property
