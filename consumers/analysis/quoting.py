@@ -5,6 +5,9 @@ import importlib.resources
 import re
 
 _REFERENCE = re.compile(r"\s*\[\d{1,4}\]")
+_DATELINE = re.compile(
+    r"^[^()]{2,60}\((?:reuters|ap|afp|dpa|ani|pti|tass|xinhua)\)\s*[-\u2013\u2014:]+\s*", re.IGNORECASE
+)
 _SPACE = re.compile(r"\s+")
 _WORD = re.compile(r"[^\W\d_]+")
 _BOILERPLATE = re.compile(
@@ -29,8 +32,8 @@ _LONGEST = 320
 
 
 def clean(sentence: str) -> str:
-    """The sentence on one line without bracketed numbers, which would read as citations of ours."""
-    return _SPACE.sub(" ", _REFERENCE.sub("", sentence)).strip()
+    """The sentence on one line without an agency's dateline and bracketed numbers, which would read as citations."""
+    return _SPACE.sub(" ", _REFERENCE.sub("", _DATELINE.sub("", sentence.strip()))).strip()
 
 
 def is_story(sentence: str) -> bool:

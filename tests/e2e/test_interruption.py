@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from contracts import artifacts
+from contracts import reports
 from contracts.states import ExecutionStatus
 from infra import settings
 from infra.local import control, plan
@@ -29,7 +29,7 @@ class Run:
     """One run of the pipeline: what the demonstration says of it, and its report."""
 
     outcome: demonstration.Outcome
-    report: artifacts.Report
+    report: reports.Report
     restarts: dict[str, int]
 
     def citations(self) -> dict[int, str]:
@@ -67,7 +67,7 @@ async def run(
     finally:
         await asyncio.to_thread(installation.stop, home)
     outcome = running.result()
-    return Run(outcome, artifacts.Report.model_validate_json(outcome.report["json"].read_bytes()), restarts)
+    return Run(outcome, reports.Report.model_validate_json(outcome.report["json"].read_bytes()), restarts)
 
 
 def specs(port: int) -> list[plan.ProcessSpec]:

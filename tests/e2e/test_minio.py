@@ -10,7 +10,7 @@ import minio
 import psutil
 import pytest
 
-from contracts import artifacts
+from contracts import reports
 from contracts.states import ExecutionStatus
 from infra import settings
 from infra.local import control, s3
@@ -55,7 +55,7 @@ async def test_the_pipeline_runs_on_minio(factory: Factory, binary: Path, tmp_pa
     assert all(read.error is None for read in outcome.feeds.values())
     assert {"fetch_feeds", "classify_articles", "build_report"} <= kept
     assert outcome.report.keys() == {"html", "json", "markdown"}
-    report = artifacts.Report.model_validate(json.loads(outcome.report["json"].read_bytes()))
+    report = reports.Report.model_validate(json.loads(outcome.report["json"].read_bytes()))
     assert len(report.evidence) + len(report.left_out) == outcome.articles > 0
 
 

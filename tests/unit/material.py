@@ -37,6 +37,13 @@ Hospital tests new vaccine against flu|The hospital tests a new vaccine against 
 Doctors expect results in autumn. The trial is paid by the university."""
 
 
+LATER = """\
+Tidal power plant gives its first electricity|A tidal power plant in the strait gave its first electricity on Tuesday. \
+Its turbines are to supply 9,000 homes with renewable energy. Fishermen fear that the currents change.
+Grid operator orders storage for wind power|The grid operator ordered storage for surplus wind power of 500 megawatts. \
+Batteries and pumped water take it up. Electricity becomes cheaper at night, the operator expects."""
+
+
 def articles(lines: str, host: str = "news.example", start: int = 1) -> list[artifacts.Article]:
     """An article for each line ``title|text``, a day apart."""
     made = []
@@ -68,6 +75,7 @@ def article(
         source_url=f"https://{host}/feed",
         source_title=f"The {host.split('.')[0].title()}",
         site=host,
+        fingerprint="1",
     )
 
 

@@ -114,12 +114,13 @@ async def test_failed_feeds_and_yields_are_told(analyst: local.LocalAnalyst) -> 
     assert used["https://news.example/feed"] == (6, len(found.records))
 
 
-async def test_summaries_are_quoted_from_the_article(analyst: local.LocalAnalyst) -> None:
-    for record in (await classify(analyst, material.energy_task())).records:
-        text = " ".join(record.article.text.split())
-        assert record.summary in text
-        assert all(point in text for point in record.key_points)
+async def test_each_article_says_why_it_was_chosen(analyst: local.LocalAnalyst) -> None:
+    found = (await classify(analyst, material.energy_task())).records
+    totals = [record.scores.total for record in found]
+    assert totals == sorted(totals, reverse=True)
+    for rank, record in enumerate(found, start=1):
         assert record.category
+        assert record.why.startswith(f"number {rank} by a score of {record.scores.total:.2f}: relevance")
 
 
 async def test_nothing_in_nothing_out(analyst: local.LocalAnalyst) -> None:

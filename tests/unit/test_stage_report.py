@@ -7,36 +7,15 @@ from html import parser as html_parser
 
 import pytest
 
-from consumers import harness
 from consumers.analysis import local
-from consumers.stages import content_classifier, report_builder
 from consumers.stages.report import html, markdown, view
-from contracts import artifacts, intelligence
-from tests.unit import material
-
-HOSTILE = [
-    "<script>alert(1)</script> wind power",
-    "<img src=x onerror=alert(1)> solar farm",
-    '"><a href="javascript:alert(1)">wind turbine</a>',
-    "[click](https://evil.example) renewable ![x](https://evil.example/x.png)",
-    "# Heading\n\n- item `code` <b>bold</b> https://evil.example wind@evil.example",
-    "</style><style>body{display:none}</style>",
-    "{{ 7 * 7 }} {% include 'x' %}",
-    "\u202etxet lortnoc\u202c & &lt;b&gt;",
-]
+from contracts import reports
+from tests.unit import material, publishing
 
 
 @pytest.fixture(scope="module")
 def analyst() -> local.LocalAnalyst:
     return local.packaged()
-
-
-async def build(
-    analyst: local.LocalAnalyst, task: intelligence.ClassifierInput, title: str = ""
-) -> harness.Result[artifacts.Report]:
-    found = (await harness.run(content_classifier, task, analyst=analyst, now=material.NOW)).output
-    given = intelligence.ReportInput(topic=task.topic, articles=found, title=title)
-    return await harness.run(report_builder, given, analyst=analyst, now=material.NOW)
 
 
 class Page(html_parser.HTMLParser):
@@ -56,62 +35,19 @@ class Page(html_parser.HTMLParser):
         return [value for found, attribute, value in self.attributes if (found, attribute) == (tag, name)]
 
 
-def hostile_analysis() -> artifacts.AnalysedArticles:
-    """Articles whose every text is an attempt."""
-    records = []
-    for number, attempt in enumerate(HOSTILE):
-        url = "javascript:alert(1)" if number % 2 else f"https://news.example/{number}?a=(b)&c='><d"
-        article = material.article(f"h{number}", attempt, attempt, url=url)
-        article = article.model_copy(update={"source_title": attempt, "language": "en"})
-        records.append(
-            artifacts.AnalysedArticle(
-                article=article,
-                relevance=0.9,
-                quality=0.5,
-                category=attempt,
-                summary=f"The wind power of {attempt} grew in the spring of this year.",
-                key_points=(attempt,),
-                theme=number // 4,
-                story=number,
-            )
-        )
-    left_out = artifacts.LeftOut(
-        id="l", title=HOSTILE[0], url="", source_title=HOSTILE[1], reason="duplicate", detail=HOSTILE[3]
-    )
-    return artifacts.AnalysedArticles(
-        topic=HOSTILE[0],
-        engine="local",
-        records=tuple(records),
-        left_out=(left_out,),
-        sources=(
-            artifacts.ArticleSource(
-                url="https://news.example/feed",
-                title=HOSTILE[2],
-                language="en",
-                format=HOSTILE[3],
-                entries=8,
-                articles=8,
-                used=8,
-            ),
-        ),
-        failures=(material.FAILURE.model_copy(update={"explanation": HOSTILE[1]}),),
-    )
+def told(report: reports.Report) -> list[reports.Story]:
+    return [story for theme in report.themes for story in theme.stories]
 
 
-async def hostile_report(analyst: local.LocalAnalyst) -> harness.Result[artifacts.Report]:
-    given = intelligence.ReportInput(topic="wind power", title=HOSTILE[0], articles=hostile_analysis())
-    return await harness.run(report_builder, given, analyst=analyst, now=material.NOW)
-
-
-def cited(report: artifacts.Report) -> set[int]:
-    stories = [story for theme in report.themes for story in theme.stories]
-    return {number for line in report.executive_summary for number in line.citations} | {
-        number for story in stories for number in (story.citation, *story.further)
+def cited(report: reports.Report) -> set[int]:
+    sentences = [*report.executive_summary, *(line for story in told(report) for line in story.happened)]
+    return {number for line in sentences for number in line.citations} | {
+        number for story in told(report) for number in (story.citation, *story.further)
     }
 
 
 async def test_every_citation_resolves_to_an_article_that_was_analysed(analyst: local.LocalAnalyst) -> None:
-    report = (await build(analyst, material.energy_task())).output
+    report = (await publishing.build(analyst, material.energy_task())).output
     assert report.enough
     numbers = [citation.number for citation in report.evidence]
     assert numbers == list(range(1, len(numbers) + 1))
@@ -121,7 +57,7 @@ async def test_every_citation_resolves_to_an_article_that_was_analysed(analyst: 
 
 
 async def test_the_summary_is_quoted_from_what_it_cites(analyst: local.LocalAnalyst) -> None:
-    report = (await build(analyst, material.energy_task())).output
+    report = (await publishing.build(analyst, material.energy_task())).output
     articles = {article.id: article for article in material.articles(material.ENERGY)}
     evidence = {citation.number: articles[citation.article_id] for citation in report.evidence}
     assert report.executive_summary
@@ -132,7 +68,7 @@ async def test_the_summary_is_quoted_from_what_it_cites(analyst: local.LocalAnal
 
 
 async def test_anchors_of_the_page_resolve(analyst: local.LocalAnalyst) -> None:
-    page = Page((await build(analyst, material.energy_task())).files["html"].content)
+    page = Page((await publishing.build(analyst, material.energy_task())).files["html"].content)
     ids = [value for _, name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
     anchors = {value[1:] for value in page.values("a", "href") if value.startswith("#")}
@@ -142,7 +78,7 @@ async def test_anchors_of_the_page_resolve(analyst: local.LocalAnalyst) -> None:
 
 
 async def test_headings_descend_without_a_gap_and_landmarks_are_there(analyst: local.LocalAnalyst) -> None:
-    page = Page((await build(analyst, material.energy_task())).files["html"].content)
+    page = Page((await publishing.build(analyst, material.energy_task())).files["html"].content)
     levels = [int(tag[1]) for tag in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels.count(1) == 1
     assert levels[0] == 1
@@ -152,7 +88,7 @@ async def test_headings_descend_without_a_gap_and_landmarks_are_there(analyst: l
 
 
 async def test_the_page_holds_no_code_and_nothing_remote(analyst: local.LocalAnalyst) -> None:
-    for result in (await build(analyst, material.energy_task()), await hostile_report(analyst)):
+    for result in (await publishing.build(analyst, material.energy_task()), await publishing.hostile(analyst)):
         page = Page(result.files["html"].content)
         forbidden = {"script", "iframe", "img", "link", "object", "embed", "form", "base", "video", "b", "include"}
         assert not forbidden & set(page.tags)
@@ -165,7 +101,7 @@ async def test_the_page_holds_no_code_and_nothing_remote(analyst: local.LocalAna
 
 
 async def test_links_go_to_the_evidence_and_nowhere_else(analyst: local.LocalAnalyst) -> None:
-    result = await hostile_report(analyst)
+    result = await publishing.hostile(analyst)
     page = Page(result.files["html"].content)
     allowed = {view.link(citation.url) for citation in result.output.evidence} - {None}
     outside = [value for value in page.values("a", "href") if not value.startswith("#")]
@@ -176,7 +112,7 @@ async def test_links_go_to_the_evidence_and_nowhere_else(analyst: local.LocalAna
 
 
 async def test_markdown_has_no_link_image_or_tag_from_a_feed(analyst: local.LocalAnalyst) -> None:
-    result = await hostile_report(analyst)
+    result = await publishing.hostile(analyst)
     text = result.files["markdown"].content.decode()
     own = re.sub(r'<a id="e\d+"></a>', "", text)
     allowed = {markdown.address(citation.url) for citation in result.output.evidence}
@@ -189,14 +125,14 @@ async def test_markdown_has_no_link_image_or_tag_from_a_feed(analyst: local.Loca
 
 
 async def test_markdown_keeps_the_words_of_the_articles(analyst: local.LocalAnalyst) -> None:
-    result = await build(analyst, material.energy_task())
+    result = await publishing.build(analyst, material.energy_task())
     plain = re.sub(r"\\(.)", r"\1", result.files["markdown"].content.decode())
     assert all(citation.title in plain for citation in result.output.evidence)
     assert "the server answered 404" in plain
 
 
 async def test_thin_evidence_is_said_and_not_dressed_up(analyst: local.LocalAnalyst) -> None:
-    result = await build(analyst, material.energy_task(topic="medieval coinage"))
+    result = await publishing.build(analyst, material.energy_task(topic="medieval coinage"))
     report = result.output
     assert not report.enough
     assert report.executive_summary == ()
@@ -208,20 +144,20 @@ async def test_thin_evidence_is_said_and_not_dressed_up(analyst: local.LocalAnal
 
 
 async def test_a_report_on_nothing_at_all_is_still_a_page(analyst: local.LocalAnalyst) -> None:
-    result = await build(analyst, material.energy_task(feeds=material.gathered()))
+    result = await publishing.build(analyst, material.energy_task(feeds=material.gathered()))
     assert not result.output.enough
     assert Page(result.files["html"].content).tags.count("h1") == 1
 
 
 async def test_what_was_skipped_is_told_with_reasons(analyst: local.LocalAnalyst) -> None:
-    result = await build(analyst, material.energy_task())
+    result = await publishing.build(analyst, material.energy_task())
     page = result.files["html"].content.decode()
     assert "https://gone.example/feed" in page
     assert re.search(r"\b[6-8] not about the topic", page)
 
 
 async def test_the_same_story_is_told_once_with_all_its_sources(analyst: local.LocalAnalyst) -> None:
-    told = [
+    storm = [
         "Storm breaks wind turbine near Tarpon Bay|A storm broke a wind turbine near Tarpon Bay on Friday. "
         "The wind farm gives no electricity until the grid is repaired.",
         "Wind turbine near Tarpon Bay broken by storm|A wind turbine near Tarpon Bay was broken by a storm on Friday. "
@@ -229,18 +165,18 @@ async def test_the_same_story_is_told_once_with_all_its_sources(analyst: local.L
     ]
     feeds = material.gathered(
         material.feed(material.articles(material.ENERGY)),
-        material.feed(material.articles(told[0], host="one.example")),
-        material.feed(material.articles(told[1], host="two.example")),
+        material.feed(material.articles(storm[0], host="one.example")),
+        material.feed(material.articles(storm[1], host="two.example")),
         material.feed(material.articles(material.OTHER, host="daily.example")),
     )
-    report = (await build(analyst, material.energy_task(feeds=feeds))).output
-    stories = [story for theme in report.themes for story in theme.stories if "Tarpon" in story.title]
+    report = (await publishing.build(analyst, material.energy_task(feeds=feeds))).output
+    stories = [story for story in told(report) if "Tarpon" in story.title]
     assert len(stories) == 1
     assert len(stories[0].further) == 1
 
 
 async def test_the_same_input_and_time_give_the_same_bytes(analyst: local.LocalAnalyst) -> None:
-    first, second = [await build(analyst, material.energy_task()) for _ in range(2)]
+    first, second = [await publishing.build(analyst, material.energy_task()) for _ in range(2)]
     assert first.files == second.files
     assert first.output == second.output
     later = first.output.model_copy(update={"created": material.NOW + datetime.timedelta(days=1)})
@@ -248,7 +184,7 @@ async def test_the_same_input_and_time_give_the_same_bytes(analyst: local.LocalA
 
 
 async def test_a_title_of_ones_own_is_used(analyst: local.LocalAnalyst) -> None:
-    result = await build(analyst, material.energy_task(), title="Monday briefing")
+    result = await publishing.build(analyst, material.energy_task(), title="Monday briefing")
     assert result.output.title == "Monday briefing"
     assert "<title>Monday briefing</title>" in result.files["html"].content.decode()
 

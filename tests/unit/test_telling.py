@@ -1,134 +1,143 @@
-"""Ends of tasks told together: what leaves in one message, and that each is told whatever becomes of its neighbours."""
-
-import asyncio
-import uuid
+"""The local engine tells stories by quoting, says where figures differ, and judges what evidence bears."""
 
 import pytest
 
-from consumers.runtime.telling import MOST, Teller
-from contracts import bundles, encoding, messages
-from contracts.bundles import TasksEnded
-from contracts.errors import ErrorClass
-from contracts.refs import inline
-from contracts.tiers import Tier
-from infra import exporter
-from infra.publisher import Outgoing
+from consumers.analysis import differences, local, quoting, telling
+from contracts.analysis import Evidence, Telling, Told
 
 
-def completed(size: int = 0) -> messages.StageCompleted:
-    return messages.StageCompleted(
-        execution_id=uuid.uuid4(), epoch=1, step="s", shard=0, attempt=1, worker="w", output=inline(b"x" * size)
+def evidence(identifier: str, title: str, text: str, site: str | None = None) -> Evidence:
+    host = site or f"{identifier}.example"
+    return Evidence(id=identifier, title=title, text=text, source=f"The {identifier.title()}", site=host)
+
+
+BRIDGE = evidence(
+    "herald",
+    "Bridge collapses in Tarpon Bay",
+    "The old bridge in Tarpon Bay collapsed on Friday and 12 people were injured. "
+    "Engineers had warned of rust for years. Traffic is sent over the northern road. "
+    "The collapse threatens the supply of the harbour, the port authority said. Sign up for our newsletter.",
+)
+AGAIN = evidence(
+    "courier",
+    "Tarpon Bay bridge falls",
+    "A bridge fell in Tarpon Bay on Friday, and 15 people were injured. "
+    "Divers search the river below the bridge for two lorries until tomorrow evening.",
+)
+
+
+@pytest.fixture(scope="module")
+def analyst() -> local.LocalAnalyst:
+    return local.packaged()
+
+
+def test_a_story_begins_with_its_leading_article_and_adds_what_others_know() -> None:
+    told = telling.tell([BRIDGE, AGAIN])
+    assert told.title == "Bridge collapses in Tarpon Bay"
+    assert [sentence.evidence for sentence in told.happened] == [("herald",)] * 3 + [("courier",)]
+    assert "Divers search" in told.happened[-1].text
+    assert all("newsletter" not in sentence.text for sentence in told.happened)
+
+
+def test_every_sentence_is_quoted_from_what_it_cites() -> None:
+    texts = {each.id: each.text for each in (BRIDGE, AGAIN)}
+    told = telling.tell([BRIDGE, AGAIN])
+    assert told.matters is not None
+    assert "threatens the supply" in told.matters.text
+    for sentence in (*told.happened, told.matters):
+        assert sentence.text in texts[sentence.evidence[0]]
+
+
+def test_a_story_without_text_is_told_by_its_title() -> None:
+    told = telling.tell([evidence("herald", "Bridge collapses", "")])
+    assert told == Telling(title="Bridge collapses", happened=(Told(text="Bridge collapses", evidence=("herald",)),))
+
+
+def test_bracketed_numbers_and_datelines_are_not_quoted() -> None:
+    assert quoting.clean("The bridge [12] fell.[3]") == "The bridge fell."
+    assert quoting.clean("TARPON BAY, Feb 17 (Reuters) - The bridge fell.") == "The bridge fell."
+
+
+def test_figures_that_differ_between_sites_are_told_with_both() -> None:
+    (told,) = differences.between([BRIDGE, AGAIN])
+    assert told.evidence == ("herald", "courier")
+    assert told.text == (
+        "Sources differ: The Herald has “12 people were injured”, The Courier has “15 people were injured”."
     )
 
 
-def failed() -> messages.StageFailed:
-    return messages.StageFailed(
-        execution_id=uuid.uuid4(),
-        epoch=1,
-        step="s",
-        shard=0,
-        attempt=1,
-        worker="w",
-        error_class=ErrorClass.TRANSIENT,
-        explanation="away",
-    )
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("12 people were injured in the fall.", "12 people were injured in the fall."),
+        ("12 people were injured in the fall.", "300 people were injured in the fall."),
+        ("12 people were injured in the fall.", "15 people signed a petition against noise."),
+        ("The bridge stood for 12 years in the bay.", "The bridge stood for 15 years in the bay."),
+        ("It fell on 12 March in the bay.", "It fell on 15 March in the bay."),
+        ("12 people were injured, later 14 people were injured.", "15 people were injured in the fall."),
+        ("About 1,000 homes lost power.", "Some 1,010 homes lost power."),
+    ],
+)
+def test_figures_that_do_not_contradict_are_left_alone(one: str, other: str) -> None:
+    assert differences.between([evidence("a", "A bridge", one), evidence("b", "A bridge", other)]) == ()
 
 
-class Sent:
-    """Takes what is published, or refuses it."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.messages: list[Outgoing] = []
-        self._error = error
-
-    async def publish(self, message: Outgoing) -> None:
-        self.messages.append(message)
-        if self._error is not None:
-            raise self._error
-
-    def events(self) -> list[messages.Message]:
-        found: list[messages.Message] = []
-        for sent in self.messages:
-            message = encoding.decode(sent.type_name, sent.body)
-            inside = (*message.completed, *message.failed) if isinstance(message, TasksEnded) else (message,)
-            assert sent.headers is None or sent.headers["events"] == len(inside)
-            found += inside
-        return found
+def test_one_site_does_not_contradict_itself() -> None:
+    later = AGAIN.model_copy(update={"site": BRIDGE.site})
+    assert differences.between([BRIDGE, later]) == ()
 
 
-async def told(teller: Teller, *events: messages.TaskMessage, tier: Tier = Tier.BASIC) -> list[BaseException | None]:
-    return await asyncio.gather(
-        *(teller.tell(tier, event, encoding.encode(event), "trace") for event in events), return_exceptions=True
-    )
+def test_scales_and_thousands_are_read_before_figures_are_compared() -> None:
+    one = evidence("a", "Loan", "The port takes a loan of $1.2 million dollars for the repair of its quay.")
+    same = evidence("b", "Loan", "The port takes a loan of $1,200,000 dollars for the repair of its quay.")
+    more = evidence("c", "Loan", "The port takes a loan of $2.5 million dollars for the repair of its quay.")
+    assert differences.between([one, same]) == ()
+    assert len(differences.between([one, more])) == 1
 
 
-async def test_a_task_that_ends_alone_is_told_alone_with_its_trace() -> None:
-    sent, event = Sent(), completed()
-    assert await told(Teller(sent.publish), event) == [None]
-    (message,) = sent.messages
-    assert (message.type_name, message.traceparent, message.routing_key) == ("StageCompleted", "trace", "event.basic")
-    assert sent.events() == [event]
+def test_a_summary_takes_one_sentence_of_each_story_before_a_second_one() -> None:
+    first, second = telling.tell([BRIDGE]), telling.tell([AGAIN])
+    found = telling.brief([first, second], 3)
+    assert [told.evidence for told in found] == [("herald",), ("courier",), ("courier",)]
 
 
-async def test_what_ends_together_names_its_traces_in_order_where_spans_are_made() -> None:
-    sent = Sent()
-    events = [failed(), completed(), failed(), completed()]
-    async with exporter.exporting("test", "http://127.0.0.1:9", 1.0):
-        teller = Teller(sent.publish)
-        await asyncio.gather(
-            *(teller.tell(Tier.BASIC, e, encoding.encode(e), f"trace {i}") for i, e in enumerate(events))
-        )
-    (message,) = sent.messages
-    assert message.headers == {"events": 4, "traceparents": "trace 1,trace 3,trace 0,trace 2"}
+HARBOUR = (
+    "The harbour of Tarpon Bay will be closed until April. Mayor Ines Okafor said that repairs cost $3.5 million. "
+    "Two ships wait outside. Fishermen protested against the decision on Monday."
+)
 
 
-async def test_what_ends_together_is_one_message() -> None:
-    sent = Sent()
-    good, bad = (completed(), completed()), (failed(), failed())
-    assert await told(Teller(sent.publish), good[0], bad[0], good[1], bad[1]) == [None] * 4
-    (message,) = sent.messages
-    ended = encoding.decode(message.type_name, message.body)
-    assert ended == TasksEnded(completed=good, failed=bad)
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "Mayor Ines Okafor said that repairs cost $3.5 million.",
+        "Repairs of the harbour cost $3.5 million, according to Ines Okafor.",
+        "Fishermen protested on Monday against closing the harbour of Tarpon Bay.",
+        "Outside wait 2 ships.",
+    ],
+)
+async def test_what_the_evidence_says_is_borne_out(analyst: local.LocalAnalyst, claim: str) -> None:
+    (found,) = await analyst.support([claim], [[HARBOUR]])
+    assert found.supported, found
 
 
-async def test_tiers_do_not_mix() -> None:
-    sent = Sent()
-    teller = Teller(sent.publish)
-    await asyncio.gather(
-        told(teller, completed(), completed(), tier=Tier.BASIC), told(teller, completed(), tier=Tier.PREMIUM)
-    )
-    assert [(m.routing_key, m.type_name) for m in sent.messages] == [
-        ("event.basic", "TasksEnded"),
-        ("event.premium", "StageCompleted"),
-    ]
+@pytest.mark.parametrize(
+    ("claim", "missing"),
+    [
+        ("Mayor Ines Okafor said that repairs cost $4.5 million.", "4.5"),
+        ("Mayor Jonas Okafor said that repairs cost $3.5 million.", "Jonas"),
+        ("The harbour of Marlin Bay will be closed until April.", "Marlin"),
+        ("Three ships wait outside the harbour.", "3"),
+    ],
+)
+async def test_a_changed_name_or_number_is_found(analyst: local.LocalAnalyst, claim: str, missing: str) -> None:
+    (found,) = await analyst.support([claim], [[HARBOUR]])
+    assert not found.supported
+    assert missing in found.missing
 
 
-async def test_progress_is_never_told_later_than_it_comes() -> None:
-    sent = Sent()
-    key = messages.TaskKey(uuid.uuid4(), 1, "s", 0, 1)
-    events = [messages.StageProgress(**key._asdict(), worker="w", fraction=f, note="") for f in (0.1, 0.2)]
-    await told(Teller(sent.publish), *events)
-    assert [message.type_name for message in sent.messages] == ["StageProgress"] * 2
-
-
-@pytest.mark.parametrize("size", [0, 3000])
-async def test_no_message_is_over_the_limit_and_no_event_is_lost(size: int) -> None:
-    sent = Sent()
-    events = [completed(size) for _ in range(100)]
-    await told(Teller(sent.publish), *events)
-    assert max(len(message.body) for message in sent.messages) <= encoding.LIMIT
-    assert len(sent.messages) < len(events) / 4
-    assert all(message.headers is None or message.headers["events"] <= MOST for message in sent.messages)
-    assert sent.events() == events
-
-
-async def test_all_whose_events_were_in_a_message_learn_that_it_failed() -> None:
-    teller = Teller(Sent(ConnectionError("gone")).publish)
-    assert [str(error) for error in await told(teller, completed(), completed())] == ["gone"] * 2
-
-
-def test_a_bundle_is_what_the_contract_says() -> None:
-    events = [completed(), completed()]
-    other = failed()
-    body = bundles.bundle([encoding.encode(event) for event in events], [encoding.encode(other)])
-    assert encoding.decode("TasksEnded", body) == TasksEnded(completed=tuple(events), failed=(other,))
+async def test_another_subject_is_not_borne_out(analyst: local.LocalAnalyst) -> None:
+    claims = ["The orchestra gave a concert in the old tram depot.", "Anything at all."]
+    first, second = await analyst.support(claims, [[HARBOUR], []])
+    assert (first.supported, first.missing) == (False, ())
+    assert (second.supported, second.support) == (False, 0.0)

@@ -148,6 +148,6 @@ def _method(analysed: artifacts.AnalysedArticles) -> str:
         "an article against the topic and against other subjects. Near-duplicates are articles that share most of "
         "their three-word runs; the earliest is kept. Articles tell one story when their titles and first sentences "
         "say the same within days of each other; a story keeps its identity from report to report. Places go by "
-        "relevance (half), quality (three tenths), freshness and the number of independent sites that tell the story "
-        f"(a tenth each), and of all places {limits} at most."
+        "relevance (45 %), quality (25 %), freshness (20 %) and the number of independent sites that tell the story "
+        f"(10 %), and of all places {limits} at most."
     )

@@ -21,6 +21,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["day"] = view.day
     environment.filters["link"] = view.link
+    environment.filters["origin"] = view.origin
     environment.filters["several"] = view.several
     return environment
 

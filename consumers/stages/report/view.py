@@ -180,6 +180,16 @@ _MONTHS = (
 )
 
 
+def origin(citation: reports.Citation) -> str:
+    """Whom an article is from: the name of the source, and its site where the name alone could be anybody's."""
+    name = citation.source_title
+    labels = [label for label in citation.site.removeprefix("www.").split(".")[:-1] if len(label) > 2]
+    plain = "".join(letter for letter in name.casefold() if letter.isalnum())
+    if not citation.site or any(label.replace("-", "") in plain for label in labels):
+        return name or citation.site
+    return f"{name} ({citation.site})" if name else citation.site
+
+
 def several(count: int, thing: str) -> str:
     """The count with its thing, in the plural where it is one."""
     plural = f"{thing[:-1]}ies" if thing.endswith("y") else f"{thing}s"

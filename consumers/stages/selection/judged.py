@@ -9,7 +9,7 @@ from contracts import artifacts
 
 FAR_FUTURE = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
-_WEIGHTS = {"relevance": 0.5, "quality": 0.3, "freshness": 0.1, "independence": 0.1}
+_WEIGHTS = {"relevance": 0.45, "quality": 0.25, "freshness": 0.2, "independence": 0.1}
 
 
 class Judged(NamedTuple):
