@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType({
     "watch": Entry("jobs", "Watch an execution until it ends."),
     "executions": Entry("executions", "List, show, cancel, pause and repeat executions."),
     "deliverables": Entry("deliverables", "Get what an execution has made."),
+    "articles": Entry("articles", "Show why each article was chosen for a report or left out."),
     "dead": Entry("dead", "List, show, requeue, discard and export dead letters."),
     "queues": Entry("queues", "Show depth, age, consumers and unacknowledged messages of every queue."),
     "clients": Entry("clients", "Add, list and pause clients."),
