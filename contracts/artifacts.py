@@ -30,14 +30,49 @@ class Catalogue(Artifact):
     records: tuple[CatalogueEntry, ...]
 
 
+SourceKind = Literal["rss", "youtube", "podcast", "academic", "social"]
+
+
+class Directory(Model):
+    """How the JSON that a directory answers names its entries: the list, and the fields of one entry."""
+
+    items: str
+    url: str
+    title: str
+    site: str
+
+
+class Platform(Model):
+    """A platform that can be asked for a topic without a key.
+
+    ``search`` is a URL in which ``{query}`` stands for the topic and ``{tag}`` for the topic as one word. Without
+    a ``directory`` its answer is a feed; with one it lists feeds. ``suits`` are kinds of topics, all if it is empty.
+    """
+
+    name: str
+    kind: SourceKind
+    search: str
+    quality: Share
+    note: str
+    suits: tuple[str, ...] = ()
+    directory: Directory | None = None
+
+
+class Platforms(Artifact):
+    """All platforms that the researcher may ask."""
+
+    records: tuple[Platform, ...]
+
+
 class Source(Model):
-    """A feed chosen for a topic, with the reason."""
+    """A feed chosen for a topic, with the reason. ``platform`` is empty for a site of the publisher's own."""
 
     url: str
     title: str
     site: str = ""
     language: str = ""
-    kind: Literal["rss"] = "rss"
+    kind: SourceKind = "rss"
+    platform: str = ""
     topics: tuple[str, ...] = ()
     relevance: Share
     quality: Share

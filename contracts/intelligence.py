@@ -9,8 +9,10 @@ from contracts.artifacts import (
     AnalysedArticles,
     ArticleSet,
     Catalogue,
+    Platforms,
     ResearchPlan,
     Source,
+    SourceKind,
     SourceList,
 )
 from contracts.messages import ShardFailure
@@ -34,10 +36,11 @@ class Gathered(Model, Generic[T]):
 
 
 class LibrarianInput(Model):
-    """What to find sources for. No languages means any; ``per_site`` bounds how many feeds one site may have."""
+    """What to find sources for. No languages and no kinds mean any; ``per_site`` bounds the feeds of one site."""
 
     topic: Topic
     catalogue: Catalogue
+    kinds: tuple[SourceKind, ...] = ()
     languages: Languages = ()
     max_sources: Annotated[int, pydantic.Field(ge=1, le=10_000)] = 40
     per_site: Annotated[int, pydantic.Field(ge=1)] = 3
@@ -45,10 +48,16 @@ class LibrarianInput(Model):
 
 
 class ResearcherInput(Model):
-    """What to find angles and further sources for, beyond those that are known already."""
+    """What to find angles and further sources for, beyond those that are known already.
+
+    ``kinds`` bounds what sources are wanted; none means all. Platforms are asked as long as ``ask_platforms`` is set.
+    """
 
     topic: Topic
     catalogue: Catalogue
+    platforms: Platforms | None = None
+    ask_platforms: bool = True
+    kinds: tuple[SourceKind, ...] = ()
     known: SourceList | None = None
     languages: Languages = ()
     max_sources: Annotated[int, pydantic.Field(ge=0, le=10_000)] = 20

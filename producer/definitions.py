@@ -27,7 +27,9 @@ SIZE_LIMIT = 256 * 1024
 NESTING_LIMIT = 50
 
 DATASET = "dataset"
-DATASETS: Mapping[str, Callable[[], model.Artifact]] = MappingProxyType({"catalogue": datasets.packaged})
+DATASETS: Mapping[str, Callable[[], model.Artifact]] = MappingProxyType(
+    {"catalogue": datasets.packaged, "platforms": datasets.platforms}
+)
 """What a document parameter may name as its default: ``{dataset: NAME}``."""
 
 TENANT = "datasets"

@@ -170,6 +170,8 @@ async def _parameters(template: Template, request: Request, address: str, store:
     place = documents.Place(installation.CLIENT, datetime.datetime.now(datetime.UTC).date(), task)
     ref = await values.put(catalogue, place, store)
     given: dict[str, Json] = {"topic": request.topic, "catalogue": ref.model_dump(mode="json", exclude_none=True)}
+    if "ask_platforms" in declared:
+        given["ask_platforms"] = False  # a demonstration reads the feeds of its folder and nothing beyond this machine
     return given | (_everything(template, len(catalogue.records)) if request.everything else {})
 
 

@@ -1,4 +1,4 @@
-"""The data that the project ships: the catalogue of feeds."""
+"""The data that the project ships: the catalogue of feeds, and the platforms that can be asked for more."""
 
 import csv
 import importlib.resources
@@ -45,4 +45,19 @@ def _entry(row: dict[str, str | None], number: int) -> artifacts.CatalogueEntry:
         site=values["site"],
         language=values["language"],
         topics=topics,
+    )
+
+
+def platforms() -> artifacts.Platforms:
+    """The platforms that come with the project; all of them answer without a key."""
+    lines = importlib.resources.files(__name__).joinpath("platforms.tsv").read_text("utf-8").splitlines()
+    rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    return artifacts.Platforms(records=tuple(_platform(row) for row in rows))
+
+
+def _platform(row: dict[str, str]) -> artifacts.Platform:
+    directory = {field: row[field] for field in ("items", "url", "title", "site")}
+    return artifacts.Platform.model_validate(
+        {field: row[field] for field in ("name", "kind", "search", "quality", "note")}
+        | {"suits": row["suits"].split(",") if row["suits"] else (), "directory": directory if row["url"] else None}
     )

@@ -75,11 +75,17 @@ def test_expressions_have_values_of_the_right_kind(name: str, tier: tiers.Tier) 
             assert value is not None or "default" in schema, field
 
 
-def test_the_researcher_runs_only_when_too_little_was_found() -> None:
+def test_the_researcher_runs_when_too_little_was_found_or_platforms_are_to_be_asked() -> None:
     template = load("rss_intelligence")
-    condition = template.step("research_topic").when or ""
-    assert expressions.value(condition, variables(template, tiers.Tier.STANDARD, minimum_sources=4)) is True
-    assert expressions.value(condition, variables(template, tiers.Tier.STANDARD, minimum_sources=3)) is False
+    step = template.step("research_topic")
+
+    def found(minimum: int, ask: bool) -> tuple[object, object]:
+        known = variables(template, tiers.Tier.STANDARD, minimum_sources=minimum, ask_platforms=ask)
+        return expressions.value(step.when or "", known), expressions.value(step.parameters["max_sources"], known)
+
+    assert found(4, ask=False) == (True, 4)
+    assert found(3, ask=False)[0] is False
+    assert found(3, ask=True) == (True, 0)
 
 
 @pytest.mark.parametrize(("tier", "most"), [(tiers.Tier.BASIC, 40), (tiers.Tier.STANDARD, 200)])

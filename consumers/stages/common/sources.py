@@ -1,12 +1,13 @@
 """Choosing feeds from the catalogue: how they are described, judged, spread over sites and explained."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from consumers.stages.common import lexicon
-from contracts import analysis, artifacts
+from consumers.stages.common import lexicon, platforms
+from contracts import analysis, artifacts, memory
 
 PLATFORMS = frozenset(
     {
@@ -32,13 +33,25 @@ _OF_RELEVANCE = 0.85
 _OF_QUALITY = 0.15
 
 
+_OF_EXPERIENCE = 0.3
+"""How much what earlier executions got out of a source counts once there were ``_ENOUGH_RUNS`` of them."""
+
+_ENOUGH_RUNS = 3
+_GOOD_YIELD = 2.0
+"""Articles that a good source gives to a report."""
+
+Histories = Mapping[str, memory.SourceHistory]
+
+
 class Wanted(NamedTuple):
-    """What to choose by. No languages means any; feeds whose language is unknown always pass."""
+    """What to choose by. No languages and no kinds mean any; feeds whose language is unknown always pass."""
 
     languages: Sequence[str]
     most: int
     per_site: int
     minimum: float
+    kinds: Sequence[artifacts.SourceKind] = ()
+    histories: Histories = MappingProxyType({})
 
 
 def document(entry: artifacts.CatalogueEntry) -> str:
@@ -84,28 +97,56 @@ def choose(
 ) -> tuple[artifacts.Source, ...]:
     """The best feeds for the topic, the best first; the same for the same input whatever its order."""
     candidates = [
-        _source(topic, entry, score, because)
+        experienced(_source(topic, entry, score, because), wanted.histories)
         for entry, score in zip(entries, relevance, strict=True)
         if score >= wanted.minimum and (not wanted.languages or entry.language in {"", *wanted.languages})
     ]
-    sites = {entry.url: host(entry.site, entry.url) for entry in entries}
+    return spread([source for source in candidates if not wanted.kinds or source.kind in wanted.kinds], wanted)
+
+
+def spread(sources: Iterable[artifacts.Source], wanted: Wanted) -> tuple[artifacts.Source, ...]:
+    """The best of them, the best first, each once and no site with more than its number."""
     taken: Counter[str] = Counter()
-    chosen: list[artifacts.Source] = []
-    for source in sorted(candidates, key=lambda source: (-source.score, source.url)):
-        site = sites[source.url]
-        if len(chosen) < wanted.most and taken[site] < wanted.per_site:
+    chosen: dict[str, artifacts.Source] = {}
+    for source in sorted(sources, key=lambda source: (-source.score, source.url)):
+        site = host(source.site, source.url)
+        if len(chosen) < wanted.most and taken[site] < wanted.per_site and source.url not in chosen:
             taken[site] += 1
-            chosen.append(source)
-    return tuple(chosen)
+            chosen[source.url] = source
+    return tuple(chosen.values())
+
+
+def experienced(source: artifacts.Source, histories: Histories) -> artifacts.Source:
+    """The source with what earlier executions of the client got out of it in its score and its reason."""
+    history = histories.get(source.url)
+    if history is None:
+        return source
+    weight = _OF_EXPERIENCE * min(1.0, history.runs / _ENOUGH_RUNS)
+    score = (1 - weight) * source.score + weight * _worth(history)
+    told = f"gave {history.used} articles to {history.runs} earlier reports"
+    if history.failures:
+        told += f", could not be read for {history.failures}"
+    return source.model_copy(update={"score": round(score, 4), "reason": f"{source.reason}; {told}"})
+
+
+def _worth(history: memory.SourceHistory) -> float:
+    """Between 0 and 1: what reports used and what was relevant of it, less where it repeats others or fails."""
+    used = min(1.0, history.used / (_GOOD_YIELD * history.runs))
+    relevant = history.relevant / max(1, history.articles)
+    repeated = history.duplicates / max(1, history.relevant)
+    return (0.5 * used + 0.5 * relevant) * (1 - 0.5 * repeated) * (1 - history.failures / history.runs)
 
 
 def _source(topic: analysis.Topic, entry: artifacts.CatalogueEntry, relevance: float, because: str) -> artifacts.Source:
     worth, notes = quality(entry)
+    kind, platform = platforms.place(entry.url, entry.topics)
     return artifacts.Source(
         url=entry.url,
         title=entry.title,
         site=entry.site,
         language=entry.language,
+        kind=kind,
+        platform=platform,
         topics=entry.topics,
         relevance=relevance,
         quality=worth,
