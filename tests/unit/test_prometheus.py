@@ -111,6 +111,7 @@ def test_a_metric_is_named_as_prometheus_names_them(row: Any) -> None:
     # A label with an id would make a time series of each.
     assert set(row.labels) <= {
         *("stage", "tier", "template", "outcome", "status", "kind", "reason", "error_class", "way", "direction"),
+        "figure",
         *("operation", "result", "model"),
     }
 
