@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the project needs and is missing: a virtual environment with the pinned packages, and RabbitMQ; with the
-# argument "tests" also Prometheus, by which the tests judge metrics, alerts and dashboards. As root it asks the distribution's package manager; as an ordinary user it says what to install.
+# argument "tests" also Prometheus, by which the tests judge metrics, alerts and dashboards, and Chromium, in which they
+# look at reports. As root it asks the distribution's package manager; as an ordinary user it says what to install.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -44,6 +45,10 @@ needs_rabbitmq() {
 # The tests run both as processes of their own.
 needs_prometheus() {
     [ "${1:-}" = tests ] && ! { command -v promtool && command -v prometheus-postgres-exporter; } >/dev/null
+}
+
+needs_chromium() {
+    [ "${1:-}" = tests ] && ! command -v chromium >/dev/null
 }
 
 # What decides whether an installed environment is still the right one.
@@ -105,6 +110,7 @@ install_missing() {
     local packages=()
     needs_rabbitmq && packages+=(rabbitmq-server)
     needs_prometheus "$2" && packages+=(prometheus prometheus-postgres-exporter)
+    needs_chromium "$2" && packages+=(chromium)
     if [ -n "$1" ] && ! "$1" -c 'import ensurepip, venv' 2>/dev/null; then
         packages+=("python$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv")
     fi

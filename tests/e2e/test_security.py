@@ -103,6 +103,7 @@ async def test_a_feed_address_inside_is_a_failure_of_its_shard(factory: Factory)
             "per_site": number,
             "minimum_score": 0,
             "minimum_sources": 0,
+            "ask_platforms": False,
         }
         await client.submit("rss_intelligence", installation.CLIENT, parameters=parameters)
         (finished,) = await client.answered(messages.ExecutionFinished)

@@ -1,0 +1,78 @@
+"""The same report a week later: what is new is told as new, what was rewritten as rewritten, and the rest as known."""
+
+import asyncio
+import dataclasses
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from contracts import reports
+from infra import settings
+from infra.local import plan
+from producer import collection, demonstration, installation, watching
+from tests.factories import Factory, free_port
+
+FIRST = "Norrland Cellworks opens a plant that recycles 20,000 tonnes of batteries a year"
+EDITED = "Black mass prices fall for the third month as new shredders come online"
+
+
+async def look(looks: AsyncIterator[watching.Progress]) -> watching.Progress:
+    """The last look at an execution."""
+    return [progress async for progress in looks][-1]
+
+
+def week(folder: Path, number: int) -> collection.Collection:
+    """The sample feeds: in the first week without their newest entry, in the second with one entry rewritten."""
+    samples = collection.samples()
+    shutil.copytree(samples.folder, folder)
+    feed = folder / "cellcycle-weekly.xml"
+    text = feed.read_text("utf-8")
+    if number == 1:
+        start, end = text.index("<item>"), text.index("</item>") + len("</item>")
+        assert FIRST in text[start:end]
+        text = text[:start] + text[end:]
+    else:
+        assert "down from 70 percent in February" in text
+        text = text.replace("down from 70 percent in February", "down from 71 percent in February")
+    feed.write_text(text, "utf-8")
+    return dataclasses.replace(samples, folder=folder)
+
+
+def stories(report: reports.Report) -> dict[str, reports.Story]:
+    return {story.id: story for theme in report.themes for story in theme.stories}
+
+
+@pytest.mark.timeout(300)
+async def test_a_week_later_only_what_is_new_is_new(factory: Factory) -> None:
+    home, port = factory.folder / "home", free_port()
+    around = settings.Surroundings(home, {**factory.environment, "FACTORY_HOME": str(home)})
+    await asyncio.to_thread(installation.start, around, specs(port))
+    try:
+        told = [await run(around, week(factory.folder / f"week{number}", number), number) for number in (1, 2)]
+    finally:
+        await asyncio.to_thread(installation.stop, home)
+    first, second = told
+    assert first.since is None
+    assert second.since is not None
+    assert second.since.told_at == first.created
+    by_id = stories(second)
+    assert [by_id[identity].title for identity in second.since.new] == [FIRST]
+    assert [by_id[identity].title for identity in second.since.updated] == [EDITED]
+    assert [citation.title for citation in second.evidence if citation.revised] == [EDITED]
+    assert set(second.since.known) == stories(first).keys() & by_id.keys() - set(second.since.updated)
+    assert all(trend.before for trend in second.trends.categories)
+    used = {source.url: source.used for source in first.sources}
+    assert any(used.values())
+
+
+def specs(port: int) -> list[plan.ProcessSpec]:
+    return installation.process_specs(fetch_allow={f"127.0.0.1:{port}"})
+
+
+async def run(around: settings.Surroundings, feeds: collection.Collection, number: int) -> reports.Report:
+    request = demonstration.Request("battery recycling", feeds, out=around.home.parent / f"report{number}")
+    outcome = await demonstration.run(around, request, look, lambda said: None)
+    assert outcome.status == "completed"
+    return reports.Report.model_validate_json(outcome.report["json"].read_bytes())
