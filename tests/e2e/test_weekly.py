@@ -2,9 +2,13 @@
 
 import asyncio
 import dataclasses
+import json
 import shutil
+import sys
+from asyncio import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -50,10 +54,16 @@ async def test_a_week_later_only_what_is_new_is_new(factory: Factory) -> None:
     around = settings.Surroundings(home, {**factory.environment, "FACTORY_HOME": str(home)})
     await asyncio.to_thread(installation.start, around, specs(port))
     try:
-        told = [await run(around, week(factory.folder / f"week{number}", number), number) for number in (1, 2)]
+        first, _ = await run(around, week(factory.folder / "week1", 1), 1)
+        second, execution = await run(around, week(factory.folder / "week2", 2), 2)
+        choices = json.loads(await asked(around, "articles", str(execution), "--json"))
+        by_words = await asked(around, "articles", str(execution), "black mass prices")
+        refused = await asked(around, "articles", str(execution), "--decision", "boring", fails=True)
     finally:
         await asyncio.to_thread(installation.stop, home)
-    first, second = told
+    explained(second, choices)
+    assert EDITED.split(" for ")[0] in " ".join(by_words.split())
+    assert "no article is 'boring'; there are chosen" in refused
     assert first.since is None
     assert second.since is not None
     assert second.since.told_at == first.created
@@ -67,12 +77,32 @@ async def test_a_week_later_only_what_is_new_is_new(factory: Factory) -> None:
     assert any(used.values())
 
 
+def explained(report: reports.Report, choices: list[dict[str, str]]) -> None:
+    """Every article of the report is there with why it was chosen, and every other with why it was not."""
+    chosen = {choice["id"]: choice for choice in choices if choice["decision"] == "chosen"}
+    assert chosen.keys() == {citation.article_id for citation in report.evidence}
+    assert all(choice["why"].startswith("number ") for choice in chosen.values())
+    others = {choice["id"]: choice["decision"] for choice in choices if choice["id"] not in chosen}
+    assert others == {item.id: item.reason for item in report.left_out}
+
+
+async def asked(around: settings.Surroundings, *arguments: str, fails: bool = False) -> str:
+    """What a command prints, on standard error if it is to fail."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "producer.cli", *arguments,
+        env={**around.environ, "COLUMNS": "200"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    output, error = await process.communicate()
+    assert (process.returncode != 0) is fails, error
+    return (error if fails else output).decode()
+
+
 def specs(port: int) -> list[plan.ProcessSpec]:
     return installation.process_specs(fetch_allow={f"127.0.0.1:{port}"})
 
 
-async def run(around: settings.Surroundings, feeds: collection.Collection, number: int) -> reports.Report:
+async def run(around: settings.Surroundings, feeds: collection.Collection, number: int) -> tuple[reports.Report, UUID]:
     request = demonstration.Request("battery recycling", feeds, out=around.home.parent / f"report{number}")
     outcome = await demonstration.run(around, request, look, lambda said: None)
     assert outcome.status == "completed"
-    return reports.Report.model_validate_json(outcome.report["json"].read_bytes())
+    return reports.Report.model_validate_json(outcome.report["json"].read_bytes()), outcome.execution_id

@@ -133,11 +133,14 @@ def _citation(record: artifacts.AnalysedArticle, number: int, analysed: artifact
 
 
 def _about(analysed: artifacts.AnalysedArticles, stories: int) -> str:
+    feeds = view.several(len(analysed.sources), "feed")
+    every = len(analysed.records) + len(analysed.left_out)
+    if not analysed.records:
+        return f"None of the {view.several(every, 'article')} that {feeds} gave is about it."
     sites = len({record.article.site for record in analysed.records})
     return (
         f"{view.several(len(analysed.records), 'article')} of {view.several(sites, 'site')} in "
-        f"{view.several(stories, 'story')}, chosen from {len(analysed.records) + len(analysed.left_out):,} that "
-        f"{view.several(len(analysed.sources), 'feed')} gave."
+        f"{view.several(stories, 'story')}, chosen from {every:,} that {feeds} gave."
     )
 
 

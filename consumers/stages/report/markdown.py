@@ -101,7 +101,7 @@ def _trends(facts: view.View) -> list[str]:
 
 def _check(report: reports.Report) -> list[str]:
     check = report.check
-    if check is None:
+    if check is None or not check.claims:
         return []
     lead = (
         f"{check.share:.0%} of {view.several(len(check.claims), 'cited sentence')} are borne out by their evidence; "
@@ -109,7 +109,7 @@ def _check(report: reports.Report) -> list[str]:
     )
     rows = ["| Claim | Evidence | Support |", "|---|---|---:|"]
     rows += [f"| {escape(each.text)} | {_numbers(each.citations)} | {each.support:.2f} |" for each in check.claims]
-    return ["## Check of the citations", lead, *(["\n".join(rows)] if check.claims else [])]
+    return ["## Check of the citations", lead, "\n".join(rows)]
 
 
 def _thin(report: reports.Report, facts: view.View) -> list[str]:
