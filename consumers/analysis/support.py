@@ -28,8 +28,11 @@ def judge(claims: Sequence[str], evidence: Sequence[Sequence[str]], embedder: em
 
 def _judged(claim: str, texts: Sequence[str], embedder: embedding.Embedder) -> Support:
     held = "\n".join(texts)
+    words = _folded(claim)
+    if words and words in _folded(held):
+        return Support(support=1.0, supported=True)
     missing = (*_missing_names(claim, held), *_missing_numbers(claim, held))
-    meaning = 1.0 if _folded(claim) in _folded(held) else _meaning(claim, texts, embedder)
+    meaning = _meaning(claim, texts, embedder)
     total = max(1, len(names(claim)) + len(_numbers(claim)))
     support = round(min(meaning, 1 - len(missing) / total), 4)
     return Support(support=support, supported=not missing and meaning >= LEAST, missing=missing)
@@ -53,7 +56,7 @@ def _composed(name: str, known: set[str]) -> bool:
 
 
 def _fold_name(word: str) -> str:
-    return word.casefold().replace("\u2019", "'").removesuffix("'s").rstrip("'.").replace(".", "")
+    return word.casefold().replace("\u2019", "'").removesuffix("'s").strip("'.").replace(".", "")
 
 
 def _missing_numbers(claim: str, held: str) -> tuple[str, ...]:
