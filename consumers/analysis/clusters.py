@@ -1,19 +1,26 @@
 """Average-link clustering of a matrix of similarities, and in one pass where the matrix would not fit."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-Similarities = npt.NDArray[np.float32]
+Matrix = npt.NDArray[np.float64]
 
 
-def average_link(similarities: Similarities, threshold: float) -> list[int]:
+def average_link(
+    similarities: npt.NDArray[np.floating], threshold: float, sizes: Sequence[int] | None = None
+) -> list[int]:
     """A cluster number for each row, such that merged clusters were at least so similar on average.
 
-    Clusters are numbered by falling size, then by their first row. Nearest-neighbour chains (Murtagh 1983) give the
-    exact hierarchy in quadratic time; merges below the threshold are not made.
+    A row counts for as many texts as ``sizes`` says, one each if it says nothing. Rows whose similarity is minus
+    infinity never come together. Clusters are numbered by falling number of rows, then by their first row.
+    Nearest-neighbour chains (Murtagh 1983) give the exact hierarchy in quadratic time; merges below the threshold are
+    not made.
     """
     matrix = similarities.astype(np.float64)
     np.fill_diagonal(matrix, -np.inf)
+    weights = np.array(sizes if sizes is not None else [1] * len(matrix), np.float64)
     members = {row: [row] for row in range(len(matrix))}
     alive = np.ones(len(matrix), dtype=bool)
     chain: list[int] = []
@@ -29,27 +36,31 @@ def average_link(similarities: Similarities, threshold: float) -> list[int]:
             _retire(matrix, alive, last)
             chain.pop()
         elif len(chain) > 1 and nearest == chain[-2]:
-            _merge(matrix, alive, members, last, nearest)
+            _merge(matrix, alive, weights, members, (last, nearest))
             del chain[-2:]
         else:
             chain.append(nearest)
     return numbered(members, len(matrix))
 
 
-def _retire(matrix: npt.NDArray[np.float64], alive: npt.NDArray[np.bool_], row: int) -> None:
+def _retire(matrix: Matrix, alive: npt.NDArray[np.bool_], row: int) -> None:
     alive[row] = False
     matrix[row, :] = -np.inf
     matrix[:, row] = -np.inf
 
 
 def _merge(
-    matrix: npt.NDArray[np.float64], alive: npt.NDArray[np.bool_], members: dict[int, list[int]], left: int, right: int
+    matrix: Matrix,
+    alive: npt.NDArray[np.bool_],
+    weights: Matrix,
+    members: dict[int, list[int]],
+    pair: tuple[int, int],
 ) -> None:
-    kept, gone = min(left, right), max(left, right)
-    sizes = len(members[kept]), len(members[gone])
-    combined = (matrix[kept] * sizes[0] + matrix[gone] * sizes[1]) / (sizes[0] + sizes[1])
+    kept, gone = min(pair), max(pair)
+    combined = (matrix[kept] * weights[kept] + matrix[gone] * weights[gone]) / (weights[kept] + weights[gone])
     combined[[kept, gone]] = -np.inf
     combined[~alive] = -np.inf
+    weights[kept] += weights[gone]
     members[kept] += members.pop(gone)
     _retire(matrix, alive, gone)
     matrix[kept, :] = combined

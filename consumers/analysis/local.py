@@ -13,6 +13,7 @@ from consumers.analysis import (
     lexical,
     ranking,
     relevance,
+    stories,
     subjects,
     summaries,
     support,
@@ -26,13 +27,8 @@ T = TypeVar("T")
 EMBEDDED_CHARACTERS = 1500
 """What a news text is about stands at its beginning; the rest costs time and adds noise."""
 
-SAME_STORY = 0.42
 SAME_THEME = 0.10
-"""Average similarities, of words by .3 and meaning by .7, at which texts tell one story, or belong to one theme.
-
-Stories are compared by title and first sentence within a collection that shares a topic; of headlines on mixed topics
-already 0.10 tells large stories apart.
-"""
+"""The average similarity, of words by .3 and meaning by .7, from which texts belong to one theme."""
 
 _PRIOR = 30
 _PRIOR_OF_NEWS = 120
@@ -41,8 +37,8 @@ where texts on one topic are told apart, much where they are judged by that topi
 
 _SHARE_OF_WORDS = np.float32(0.3)
 _MATRIX_LIMIT = 4000
-_ONE_PASS = {SAME_STORY: 0.45, SAME_THEME: 0.14}
-"""More texts than the limit are clustered in one pass, at these nearnesses to a centroid instead."""
+SAME_THEME_IN_ONE_PASS = 0.14
+"""More texts than the limit are clustered in one pass, at this nearness to a centroid instead."""
 
 
 class LocalAnalyst:
@@ -86,13 +82,13 @@ class LocalAnalyst:
         """For each text the index of the first text that it nearly repeats, its own where it repeats none."""
         return await _in_thread(lambda: duplicates.repeats(texts))
 
-    async def stories(self, texts: Sequence[str]) -> list[int]:
-        """For each text the number of the story that it tells, stories numbered from 0 by falling size."""
-        return await _in_thread(lambda: self._clusters([_beginning(body) for body in texts], SAME_STORY))
+    async def stories(self, texts: Sequence[str], known: Sequence[analysis.StoryTrace] = ()) -> analysis.Stories:
+        """The story that each text tells by its title and first sentence: one that is known, or one that begins."""
+        return await _in_thread(lambda: self._stories([_beginning(body) for body in texts], known))
 
     async def themes(self, texts: Sequence[str]) -> list[int]:
         """For each text the number of its theme, themes numbered from 0 by falling size."""
-        return await _in_thread(lambda: self._clusters(texts, SAME_THEME))
+        return await _in_thread(lambda: self._clusters(texts))
 
     async def tell(
         self, topic: analysis.Topic, stories: Sequence[Sequence[analysis.Evidence]]
@@ -136,17 +132,23 @@ class LocalAnalyst:
         known = subjects.load()
         return [known[int(best)].category for best in near.argmax(axis=1)]
 
-    def _clusters(self, texts: Sequence[str], threshold: float) -> list[int]:
+    def _stories(self, texts: Sequence[str], known: Sequence[analysis.StoryTrace]) -> analysis.Stories:
+        # A batch may be a single story, so that its own mean tells nothing of what all news has in common.
+        mean = np.asarray(self._subjects.mean(axis=0), np.float32)
+        words = [sorted({stem[: stories.LONGEST_WORD] for stem in text.stems(body)}) for body in texts]
+        return stories.follow(self.name, embedding.centred(self._vectors(texts), mean), words, known)
+
+    def _clusters(self, texts: Sequence[str]) -> list[int]:
         if not texts:
             return []
         vectors = self._vectors(texts)
         vectors = embedding.centred(vectors, _mean(vectors, self._subjects, _PRIOR))
         if len(texts) > _MATRIX_LIMIT:
-            return clusters.one_pass(vectors, _ONE_PASS[threshold])
+            return clusters.one_pass(vectors, SAME_THEME_IN_ONE_PASS)
         words = lexical.tfidf(lexical.counted(text.stems(body[:EMBEDDED_CHARACTERS]) for body in texts))
         meaning = vectors @ vectors.T
         mixed = _SHARE_OF_WORDS * lexical.similarities(words) + (1 - _SHARE_OF_WORDS) * meaning
-        return clusters.average_link(mixed, threshold)
+        return clusters.average_link(mixed, SAME_THEME)
 
 
 def packaged() -> LocalAnalyst:

@@ -116,7 +116,7 @@ async def test_the_same_event_in_other_words_is_one_story(analyst: local.LocalAn
         "Mayor of Tarpon Bay quits in bridge contract affair\nThe mayor of Tarpon Bay left over a bridge contract.",
         "Rainfall breaks record in the north\nMore rain fell in the north than in any March before.",
     ]
-    stories = await analyst.stories(texts)
+    stories = (await analyst.stories(texts)).numbers
     assert stories[0] == stories[1] != stories[2]
 
 
@@ -124,7 +124,7 @@ async def test_empty_collections_have_empty_answers(analyst: local.LocalAnalyst)
     assert await analyst.assess(ENERGY, []) == []
     assert await analyst.rank(ENERGY, []) == []
     assert await analyst.themes([]) == []
-    assert await analyst.stories([]) == []
+    assert await analyst.stories([]) == analysis.Stories(numbers=(), traces=())
     assert await analyst.categorise([]) == []
     assert await analyst.duplicates([]) == []
     assert await analyst.summarise([], 3) == []

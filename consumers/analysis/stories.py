@@ -1,0 +1,220 @@
+"""Stories that go on: texts join a story that is known or begin one, batch by batch, and a trace carries each story on.
+
+Texts and known stories are clustered together by average link; a trace holds the means over a story's texts, from which
+the average similarity to all of them follows without the texts. Known stories are never joined with each other.
+"""
+
+import base64
+import binascii
+import collections
+import itertools
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from consumers.analysis import clusters, embedding
+from contracts import analysis
+from contracts.errors import FactoryError
+
+Floats = npt.NDArray[np.float64]
+
+SAME_STORY = 0.62
+"""The average similarity, as two texts of full length would have it, from which texts tell one story."""
+
+SHARE_OF_WORDS = 0.5
+
+HALF_LENGTH = 20
+"""A text of so many saying words carries half of its story. Similarity of short texts is attenuated by what they leave
+out (Spearman 1904), so that one threshold serves headlines and headlines with a sentence only after a correction."""
+
+BATCH = 500
+"""At most so many texts are clustered at a time; more go through in turn."""
+
+_STEADYING_TEXTS = 50
+_STEADYING_PAIRS = 100
+"""A small batch says little of how common a word is, or of what its order tells; it counts beside so many of none."""
+
+WORDS_KEPT = 80
+LONGEST_WORD = 24
+"""Characters of a word that are compared; with these bounds a trace stays below 4 KiB in most scripts."""
+
+_SILENCE = np.dtype("<u4")
+_VECTOR = np.dtype("<f2")
+
+
+class Told(NamedTuple):
+    """A story as it stands: ``vector`` is the mean of its texts' corrected vectors, ``words`` the share that hold each.
+
+    ``silence`` counts the texts that have come since the last one that joined.
+    """
+
+    texts: int
+    vector: embedding.Vectors
+    words: Mapping[str, float]
+    silence: int
+
+
+def follow(
+    engine: str,
+    vectors: embedding.Vectors,
+    words: Sequence[Collection[str]],
+    known: Sequence[analysis.StoryTrace],
+) -> analysis.Stories:
+    """The story of each text, from the texts' centred unit vectors and their distinct words, in order of arrival.
+
+    A trace of another engine is handed on unchanged and nothing joins it. Raises FactoryError for one of this engine
+    that cannot be read.
+    """
+    traces: list[analysis.StoryTrace | None] = list(known)
+    told = {number: _read(trace, vectors.shape[1]) for number, trace in enumerate(known) if trace.engine == engine}
+    numbers: list[int] = []
+    for start in range(0, len(words), BATCH):
+        batch = slice(start, start + BATCH)
+        numbers += _join(vectors[batch], words[batch], told, len(traces))
+        traces += [None] * (max(numbers) + 1 - len(traces))
+    return analysis.Stories(
+        numbers=tuple(numbers),
+        traces=tuple(
+            trace if trace is not None and trace.engine != engine else _trace(engine, told[number])
+            for number, trace in enumerate(traces)
+        ),
+    )
+
+
+def _join(
+    vectors: embedding.Vectors, words: Sequence[Collection[str]], told: dict[int, Told], new_from: int
+) -> list[int]:
+    """The number of each text's story; ``told`` is brought up to date, new stories are numbered from ``new_from``."""
+    scale = np.array([_correction(len(found)) for found in words])
+    corrected = (vectors * scale[:, None]).astype(np.float32)
+    order = list(told)
+    similarity = _similarity(corrected, words, scale, [told[number] for number in order])
+    near = np.flatnonzero((similarity[: len(order)] >= SAME_STORY).any(axis=1))
+    rows = np.concatenate([near, np.arange(len(order), len(similarity))])
+    square = np.full((len(rows), len(rows)), -np.inf)
+    square[:, len(near) :] = similarity[rows]
+    square[len(near) :, : len(near)] = similarity[near].T
+    sizes = [told[order[row]].texts for row in near] + [1] * len(words)
+    labels = clusters.average_link(square, SAME_STORY, sizes)
+    stories = {labels[place]: order[row] for place, row in enumerate(near)}
+    numbers = []
+    for label in labels[len(near) :]:
+        stories.setdefault(label, new_from + len(stories) - len(near))
+        numbers.append(stories[label])
+    _bring_up_to_date(told, numbers, corrected, words)
+    return numbers
+
+
+def _correction(words: int) -> float:
+    return math.sqrt((words + HALF_LENGTH) / words) if words else 1.0
+
+
+def _similarity(
+    vectors: embedding.Vectors, words: Sequence[Collection[str]], scale: Floats, told: Sequence[Told]
+) -> Floats:
+    """The similarity of each known story and then of each text to every text, with what their order tells."""
+    terms = {term: column for column, term in enumerate(sorted(set(itertools.chain.from_iterable(words))))}
+    texts = _table([dict.fromkeys(found, 1.0) for found in words], terms)
+    stories = _table([story.words for story in told], terms)
+    rarity = _rarity(texts, stories, [story.texts for story in told])
+    weight = scale / np.maximum(np.sqrt(texts @ rarity**2), 1e-9)
+    texts *= rarity * weight[:, None]
+    # What comes together is alike in length, so that the mean weight of these texts serves for a story's earlier ones.
+    stories *= rarity * weight.mean()
+    centroids = np.reshape([story.vector for story in told], (len(told), vectors.shape[1]))
+    by_words = np.concatenate([stories, texts]) @ texts.T
+    by_meaning = np.concatenate([centroids, vectors]) @ vectors.T
+    mixed = SHARE_OF_WORDS * by_words + (1 - SHARE_OF_WORDS) * by_meaning
+    return mixed + _told_by_order(mixed[len(told) :], [story.silence for story in told])
+
+
+def _table(rows: Sequence[Mapping[str, float]], terms: Mapping[str, int]) -> Floats:
+    """A row for each mapping with the values of those of its words that are terms."""
+    table = np.zeros((len(rows), len(terms)))
+    for row, values in enumerate(rows):
+        for word, value in values.items():
+            if word in terms:
+                table[row, terms[word]] = value
+    return table
+
+
+def _rarity(texts: Floats, stories: Floats, sizes: Sequence[int]) -> Floats:
+    """Smoothed IDF over the texts of a batch and all that came before them."""
+    weights = np.array(sizes, np.float64)
+    holding = texts.sum(axis=0) + weights @ stories
+    return np.asarray(np.log((1 + len(texts) + weights.sum() + _STEADYING_TEXTS) / (1 + holding)) + 1)
+
+
+def _told_by_order(similarity: Floats, silences: Sequence[int]) -> Floats:
+    """By how much texts so far apart in the order of arrival are more alike than any two, for stories and texts.
+
+    Where the order tells nothing, as in a ranking or a shuffle, this is nothing; where news come in bursts, what comes
+    together is likelier to be one story, and a story that was silent for long is less likely to go on.
+    """
+    size = len(similarity)
+    left, right = np.triu_indices(size, 1)
+    excess = similarity[left, right] - (similarity[left, right].mean() if len(left) else 0.0)
+    steps = _step(right - left)
+    length = int(_step(np.array([size])).max()) + 1
+    sums = np.bincount(steps, weights=excess, minlength=length)
+    profile = sums / (np.bincount(steps, minlength=length) + _STEADYING_PAIRS)
+    profile = profile[: max(1, int(steps.max(initial=0)) + 1)]
+    places = np.concatenate([-1 - np.array(silences, np.float64), np.arange(size)])
+    distance = np.abs(places[:, None] - np.arange(size))
+    return profile[np.minimum(_step(distance), len(profile) - 1)]
+
+
+def _step(distance: npt.NDArray[np.float64] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Distances in steps of doubling: 1, 2 to 3, 4 to 7 and so on."""
+    return np.asarray(np.log2(np.maximum(1, distance)), np.int64)
+
+
+def _bring_up_to_date(
+    told: dict[int, Told], numbers: Sequence[int], vectors: embedding.Vectors, words: Sequence[Collection[str]]
+) -> None:
+    members: dict[int, list[int]] = {}
+    for row, number in enumerate(numbers):
+        members.setdefault(number, []).append(row)
+    for number, story in told.items():
+        if number not in members:
+            told[number] = story._replace(silence=story.silence + len(numbers))
+    for number, rows in members.items():
+        before = told.get(number, Told(0, np.zeros(vectors.shape[1], np.float32), {}, 0))
+        texts = before.texts + len(rows)
+        held = collections.Counter({word: share * before.texts for word, share in before.words.items()})
+        for row in rows:
+            held.update(words[row])
+        vector = (before.vector * before.texts + vectors[rows].sum(axis=0)) / texts
+        heaviest = sorted(held.items(), key=lambda item: (-item[1], item[0]))[:WORDS_KEPT]
+        told[number] = Told(
+            texts,
+            np.asarray(vector, np.float32),
+            {word: count / texts for word, count in heaviest},
+            len(numbers) - 1 - rows[-1],
+        )
+
+
+def _trace(engine: str, story: Told) -> analysis.StoryTrace:
+    content = story.vector.astype(_VECTOR).tobytes() + np.array(story.silence, _SILENCE).tobytes()
+    return analysis.StoryTrace(
+        engine=engine,
+        texts=story.texts,
+        vector=base64.b64encode(content).decode("ascii"),
+        words={word: round(share, 4) for word, share in story.words.items()},
+    )
+
+
+def _read(trace: analysis.StoryTrace, dimensions: int) -> Told:
+    try:
+        content = base64.b64decode(trace.vector, validate=True)
+    except binascii.Error as error:
+        raise FactoryError(f"a story's trace by {trace.engine} has a vector that is not base64: {error}") from error
+    expected = dimensions * _VECTOR.itemsize + _SILENCE.itemsize
+    if len(content) != expected:
+        raise FactoryError(f"a story's trace by {trace.engine} holds {len(content)} bytes instead of {expected}")
+    vector = np.frombuffer(content[: -_SILENCE.itemsize], _VECTOR).astype(np.float32)
+    (silence,) = np.frombuffer(content[-_SILENCE.itemsize :], _SILENCE)
+    return Told(trace.texts, vector, trace.words, int(silence))
