@@ -1,5 +1,7 @@
-"""Near-duplicates by containment of word shingles, found through an inverted index instead of all pairs."""
+"""Near-duplicates by shared word shingles, found through an inverted index instead of all pairs."""
 
+import collections
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,6 +13,10 @@ from consumers.analysis import text
 SHINGLE = 3
 CONTAINED = 0.60
 """Share of the smaller text's shingles that the other must hold; the best F1 on labelled pairs and on edited copies."""
+
+ALIKE = 1 / 3
+"""Or the share of both texts' shingles that they have in common: two of equal length share half of each then,
+which is a report written over, where the same share of a short text may be no more than a quotation."""
 
 FEWEST = 6
 """Texts with fewer shingles repeat another only if all their words agree: a few words in common prove nothing."""
@@ -44,10 +50,10 @@ def repeats(texts: Sequence[str]) -> list[int]:
 
 
 def _postings(words: Sequence[Sequence[str]], chosen: Sequence[int]) -> _Postings:
-    numbers: dict[str, int] = {}
+    numbers: dict[str, int] = collections.defaultdict(itertools.count(1).__next__)
     parts: list[npt.NDArray[np.uint64]] = []
     for index in chosen:
-        coded = np.array([numbers.setdefault(word, len(numbers) + 1) for word in words[index]], dtype=np.uint64)
+        coded = np.array([numbers[word] for word in words[index]], dtype=np.uint64)
         runs = max(0, len(coded) - SHINGLE + 1)
         hashed = np.zeros(runs, np.uint64)
         for offset, multiplier in enumerate(_MULTIPLIERS):
@@ -60,7 +66,7 @@ def _postings(words: Sequence[Sequence[str]], chosen: Sequence[int]) -> _Posting
 
 
 def _contained(postings: _Postings, size: int) -> list[tuple[int, int]]:
-    """The pairs of texts of which one nearly contains the other, in order."""
+    """The pairs of texts of which one nearly contains the other, or that are much the same, in order."""
     starts = np.flatnonzero(np.concatenate(([True], postings.shingles[1:] != postings.shingles[:-1])))
     if not len(postings.shingles):
         return []
@@ -70,7 +76,8 @@ def _contained(postings: _Postings, size: int) -> list[tuple[int, int]]:
     pairs, shared = np.unique(_pairs(postings.holders, starts, held, size), return_counts=True)
     left, right = pairs // size, pairs % size
     smaller = np.minimum(sizes[left], sizes[right])
-    chosen = (smaller >= FEWEST) & (shared >= CONTAINED * smaller)
+    both = sizes[left] + sizes[right] - shared
+    chosen = (smaller >= FEWEST) & ((shared >= CONTAINED * smaller) | (shared >= ALIKE * both))
     return list(zip(left[chosen].tolist(), right[chosen].tolist(), strict=True))
 
 

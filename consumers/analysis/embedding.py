@@ -1,8 +1,9 @@
 """Static embeddings: the mean of the vectors of a text's tokens, from weights that come with an installed package."""
 
 import importlib.util
+import itertools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +16,9 @@ from contracts.errors import FactoryError
 Vectors = npt.NDArray[np.float32]
 
 _BATCH = 256
+_REMEMBERED = 100_000
+"""Words whose tokens are remembered, some 20 MB."""
+
 _PACKAGE = "wordllama"
 _WEIGHTS = pathlib.Path("weights", "l2_supercat_256.safetensors")
 _TOKENIZER = pathlib.Path("tokenizers", "l2_supercat_tokenizer_config.json")
@@ -37,16 +41,32 @@ class StaticEmbedder:
         self.name = name
         self._tokenizer = tokenizer
         self._table = table
+        self._tokens: dict[str, list[int]] = {}
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """One row for each text, zero where a text has no token; not normalised."""
+        """One row for each text, zero where a text has no token; not normalised.
+
+        No token of the packaged tokenizer reaches over a space, so that each word is tokenized once and remembered.
+        """
         rows = np.zeros((len(texts), self._table.shape[1]), np.float32)
         for start in range(0, len(texts), _BATCH):
-            batch = list(texts[start : start + _BATCH])
-            for offset, encoding in enumerate(self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)):
-                if encoding.ids:
-                    rows[start + offset] = self._table[encoding.ids].mean(axis=0)
+            batch = [text.split() for text in texts[start : start + _BATCH]]
+            tokens_of = self._learnt(itertools.chain.from_iterable(batch))
+            for row, words in enumerate(batch, start):
+                tokens = list(itertools.chain.from_iterable(map(tokens_of.__getitem__, words)))
+                if tokens:
+                    rows[row] = np.take(self._table, tokens, axis=0).mean(axis=0)
         return rows
+
+    def _learnt(self, words: Iterable[str]) -> dict[str, list[int]]:
+        """The tokens of each word, and of words of before; one that other threads may extend but none takes from."""
+        wanted = dict.fromkeys(words)
+        tokens_of = self._tokens if len(self._tokens) < _REMEMBERED else {}
+        unknown = [word for word in wanted if word not in tokens_of]
+        encodings = self._tokenizer.encode_batch_fast(unknown, add_special_tokens=False)
+        tokens_of.update(zip(unknown, (encoding.ids for encoding in encodings), strict=True))
+        self._tokens = tokens_of
+        return tokens_of
 
 
 def packaged() -> StaticEmbedder:

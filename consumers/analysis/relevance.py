@@ -64,13 +64,18 @@ def query(topic: analysis.Topic) -> str:
 
 def shared_words(topic: analysis.Topic, texts: Sequence[str]) -> Evidence:
     """How far texts use the topic's own words, rare ones counting more and those of the first line twice."""
-    bodies = [_vocabulary(body) for body in texts]
-    heads = [_vocabulary(body.split("\n", 1)[0]) for body in texts]
+    terms_of = _terms(topic)
+    acronyms = any(term.isupper() for term in terms_of)
+    heads, bodies = [], []
+    for body in texts:
+        first, _, rest = body.partition("\n")
+        heads.append(_vocabulary(first, acronyms))
+        bodies.append(heads[-1] + _vocabulary(rest, acronyms).lstrip() if rest else heads[-1])
     total = np.zeros(len(texts))
     named = np.zeros(len(texts), dtype=bool)
     terms = np.zeros(len(texts), dtype=np.int64)
     size = len(texts) + _UNSEEN
-    for term, (weight, is_name) in _terms(topic).items():
+    for term, (weight, is_name) in terms_of.items():
         inside = np.array([term in body for body in bodies], dtype=bool)
         holding = int(inside.sum())
         if holding:
@@ -95,9 +100,9 @@ def _terms(topic: analysis.Topic) -> dict[str, tuple[float, bool]]:
     return found
 
 
-def _vocabulary(body: str) -> str:
-    """The stems of a text in their order, then its acronyms, each between spaces."""
-    return f" {' '.join((*text.stems(body), *sorted(text.acronyms(body))))} "
+def _vocabulary(body: str, acronyms: bool) -> str:
+    """The stems of a text in their order, then its acronyms if they are asked for, each between spaces."""
+    return f" {' '.join((*text.stems(body), *(sorted(text.acronyms(body)) if acronyms else ())))} "
 
 
 def _term(phrase: str) -> str:

@@ -21,14 +21,15 @@ from contracts.errors import FactoryError
 
 Floats = npt.NDArray[np.float64]
 
-SAME_STORY = 0.62
-"""The average similarity, as two texts of full length would have it, from which texts tell one story."""
+SAME_STORY = 0.18
+"""The average similarity, as two headlines would have it, from which texts tell one story."""
 
 SHARE_OF_WORDS = 0.5
 
-HALF_LENGTH = 20
-"""A text of so many saying words carries half of its story. Similarity of short texts is attenuated by what they leave
-out (Spearman 1904), so that one threshold serves headlines and headlines with a sentence only after a correction."""
+HEADLINE = 8
+HALF_LENGTH = 40
+"""A text of so many saying words carries half of its story. What short texts leave out attenuates their similarity
+(Spearman 1904): two headlines are less alike than the same with a sentence each, and need less to be one story."""
 
 BATCH = 500
 """At most so many texts are clustered at a time; more go through in turn."""
@@ -109,7 +110,8 @@ def _join(
 
 
 def _correction(words: int) -> float:
-    return math.sqrt((words + HALF_LENGTH) / words) if words else 1.0
+    """What the vector of a text is multiplied by, so that it compares as that of a headline would."""
+    return math.sqrt((1 + HALF_LENGTH / max(1, words)) / (1 + HALF_LENGTH / HEADLINE))
 
 
 def _similarity(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+(?:['\u2019.][^\W_{_CJK}]+)*")
+_ALPHABETIC = re.compile(r"[^\W_]+(?:['\u2019.][^\W_]+)*")
 _IDEOGRAPHS = re.compile(rf"[{_CJK}]")
 _SUFFIXES = (
     ("ies", "y"),
@@ -42,8 +43,11 @@ def stopwords() -> frozenset[str]:
 
 def words(text: str) -> list[str]:
     """The words of a text in lower case; runs of ideographs become overlapping pairs of characters."""
+    lowered = text.lower()
+    if not _IDEOGRAPHS.search(lowered):
+        return _ALPHABETIC.findall(lowered)
     found: list[str] = []
-    for word in _WORD.findall(text.lower()):
+    for word in _WORD.findall(lowered):
         if _IDEOGRAPHS.match(word) and len(word) > 2:
             found += [word[start : start + 2] for start in range(len(word) - 1)]
         else:
@@ -51,7 +55,6 @@ def words(text: str) -> list[str]:
     return found
 
 
-@functools.lru_cache(maxsize=200_000)
 def stem(word: str) -> str:
     """The word without possessive and the commonest English endings; never shorter than four letters."""
     word = word.removesuffix("'s").removesuffix("\u2019s").replace(".", "")
@@ -65,12 +68,14 @@ def stem(word: str) -> str:
 
 def stems(text: str) -> list[str]:
     """The stems of the words of a text that say something, in their order."""
-    ignored = stopwords()
-    return [stem(word) for word in words(text) if word not in ignored and (len(word) > 1 or not _is_letter(word))]
+    return list(filter(None, map(_saying, words(text))))
 
 
-def _is_letter(word: str) -> bool:
-    return word.isascii() and word.isalpha()
+@functools.lru_cache(maxsize=200_000)
+def _saying(word: str) -> str:
+    """The stem of a word that says something, nothing for one that does not."""
+    letter = len(word) == 1 and word.isascii() and word.isalpha()
+    return "" if letter or word in stopwords() else stem(word)
 
 
 def acronyms(text: str) -> frozenset[str]:
