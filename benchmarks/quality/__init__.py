@@ -1,0 +1,1 @@
+"""How well an analysis engine does on labelled data in a folder, and how fast."""

@@ -1,0 +1,56 @@
+"""`python -m benchmarks.quality FOLDER`: measures an analysis engine on labelled data and writes quality.json."""
+
+import argparse
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.quality import measuring, reading, show
+from consumers.analysis import local
+from contracts import analysis
+from contracts.errors import FactoryError
+from producer import datasets
+
+
+async def measured(analyst: analysis.Analyst, folder: reading.Folder) -> measuring.Figures:
+    """All that the folder allows to measure, and the choice of feeds, which needs none."""
+    relevance, identity = measuring.Stopwatch(), measuring.Stopwatch()
+    figures: measuring.Figures = {"relevance": {}, "summaries": {}, "duplicates": {}, "stories": {}}
+    for name, articles in folder.articles.items():
+        if any(article.topic for article in articles):
+            figures["relevance"][name] = await measuring.relevance(
+                analyst, articles, lambda label, name=name: folder.phrase(name, label), relevance
+            )
+        if any(article.summary for article in articles):
+            figures["summaries"][name] = await measuring.summaries(analyst, articles)
+    for name, pairs in folder.duplicates.items():
+        figures["duplicates"][name] = await measuring.duplicates(analyst, name, pairs, folder, identity)
+    for name, headlines in folder.stories.items():
+        figures["stories"][name] = await measuring.stories(analyst, headlines)
+    figures["sources"] = await measuring.feeds(analyst, datasets.packaged())
+    return figures
+
+
+def main() -> int:
+    """Measures, shows and writes; 2 with a message if the data cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
+    parser.add_argument("folder", type=Path, help="holds *.jsonl, *duplicate*.tsv, stories*.tsv; see docs/quality.md")
+    parser.add_argument("--out", type=Path, default=Path("quality.json"), help="file for the figures")
+    arguments = parser.parse_args()
+    try:
+        folder = reading.read(arguments.folder)
+        figures = asyncio.run(measured(local.packaged(), folder))
+    except FactoryError as error:
+        print(error, file=sys.stderr)
+        return 2
+    Console(width=140).print(show.table(figures))
+    arguments.out.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"written to {arguments.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

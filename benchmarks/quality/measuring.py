@@ -1,0 +1,185 @@
+"""What an engine makes of labelled data, asked the same way as the stages of the pipeline ask it."""
+
+import collections
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from benchmarks.quality import metrics, reading
+from consumers.analysis import text
+from consumers.stages.common import lexicon, sources
+from contracts import analysis, artifacts
+from contracts.errors import FactoryError
+
+T = TypeVar("T")
+Figures = dict[str, Any]
+
+ARRIVING = 200
+"""Headlines that arrive at a time: as many articles as a run of the pipeline brings."""
+
+LEAD = 3
+FREQUENT = 20
+DIGITS = 4
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"'\u201d\u2019)]*\s+|(?<=[^\W\d_A-Z][.!?])(?=[\"'\u201c\u2018(]*[A-Z])|\n+")
+"""References are often sentences put together without a space between them."""
+
+
+class Timed(NamedTuple):
+    """Process time in seconds, of all threads, for relevance (the mean of all topics) and identity of some articles."""
+
+    articles: int
+    relevance: float
+    identity: float
+
+
+class Stopwatch:
+    """Process time of what is awaited through it."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    async def time(self, work: Awaitable[T]) -> T:
+        """The result of the work, whose time is added to ``seconds``."""
+        started = time.process_time()
+        result = await work
+        self.seconds.append(time.process_time() - started)
+        return result
+
+
+async def relevance(
+    analyst: analysis.Analyst, articles: Sequence[reading.Article], phrase: Callable[[str], str], watch: Stopwatch
+) -> Figures:
+    """Ranking of all articles by each topic's phrase alone, and how often the best topic is the right one."""
+    labels = list(dict.fromkeys(article.topic for article in articles if article.topic))
+    held = np.array([article.topic for article in articles])
+    bodies = [article.whole for article in articles]
+    scores = []
+    for label in labels:
+        assessed = await watch.time(analyst.assess(lexicon.topic(phrase(label)), bodies))
+        scores.append([assessment.relevance for assessment in assessed])
+    precisions = [metrics.average_precision(row, held == label) for label, row in zip(labels, scores, strict=True)]
+    areas = [metrics.area_under_curve(row, held == label) for label, row in zip(labels, scores, strict=True)]
+    known = [area for area in areas if area is not None]
+    labelled = held != ""
+    best = np.array(labels)[np.array(scores).argmax(axis=0)]
+    return {
+        "mean_average_precision": _mean(precisions),
+        "auc": _mean(known) if known else None,
+        "accuracy": _mean((best == held)[labelled].tolist()),
+        "topics": {
+            label: {"phrase": phrase(label), "average_precision": round(precision, DIGITS)}
+            for label, precision in zip(labels, precisions, strict=True)
+        },
+    }
+
+
+async def summaries(analyst: analysis.Analyst, articles: Sequence[reading.Article]) -> Figures:
+    """ROUGE of our summaries, of the first three sentences and of LexRank, with as many sentences as the reference."""
+    totals: dict[str, list[metrics.Rouge]] = {"ours": [], "lead3": [], "lexrank": []}
+    for article in articles:
+        if article.summary:
+            budget = budget_of(article.summary)
+            sentences = text.sentences(article.text)
+            (ours,) = await analyst.summarise([article.text], budget)
+            lexrank = metrics.lexrank(sentences, budget)
+            for method, summary in (("ours", ours), ("lead3", " ".join(sentences[:LEAD])), ("lexrank", lexrank)):
+                totals[method].append(metrics.rouge(summary, article.summary))
+    return {
+        method: {measure: _mean([getattr(each, measure) for each in found]) for measure in metrics.Rouge._fields}
+        for method, found in totals.items()
+    }
+
+
+def budget_of(reference: str) -> int:
+    """The number of sentences of a reference."""
+    return max(1, sum(bool(part.strip()) for part in _SENTENCE_END.split(reference)))
+
+
+async def duplicates(
+    analyst: analysis.Analyst, name: str, pairs: Sequence[tuple[str, str]], folder: reading.Folder, watch: Stopwatch
+) -> Figures:
+    """Pairs of articles that nearly repeat each other, among all articles of the files that the pairs come from."""
+    articles = list(_holding(name, pairs, folder.articles))
+    number = {article.id: position for position, article in enumerate(articles)}
+    expected = {(min(pair), max(pair)) for pair in ((number[left], number[right]) for left, right in pairs)}
+    found = await watch.time(analyst.duplicates([article.whole for article in articles]))
+    return _grouping(metrics.pairs_within(found), expected, found, metrics.groups(len(articles), expected))
+
+
+def _holding(
+    name: str, pairs: Sequence[tuple[str, str]], files: Mapping[str, Sequence[reading.Article]]
+) -> Iterator[reading.Article]:
+    """The articles of the one file that holds all ids, else of all files that hold one."""
+    wanted = {each for pair in pairs for each in pair}
+    for articles in files.values():
+        if wanted <= {article.id for article in articles}:
+            yield from articles
+            return
+    seen: dict[str, str] = {}
+    for file, articles in files.items():
+        if wanted & {article.id for article in articles}:
+            for article in articles:
+                if article.id in wanted & seen.keys():
+                    raise FactoryError(f"{name}: id '{article.id}' stands in {seen[article.id]} and {file}; make it one")
+                if article.id not in seen:
+                    seen[article.id] = file
+                    yield article
+    for missing in sorted(wanted - seen.keys())[:1]:
+        raise FactoryError(f"{name}: field 'id_a' or 'id_b' is '{missing}', which no *.jsonl of the folder holds")
+
+
+async def stories(analyst: analysis.Analyst, headlines: Sequence[reading.Headline]) -> Figures:
+    """Stories of headlines that arrive in the order of the file, some hundred at a time, carried on by their traces."""
+    found: list[int] = []
+    known: tuple[analysis.StoryTrace, ...] = ()
+    for start in range(0, len(headlines), ARRIVING):
+        titles = [headline.title for headline in headlines[start : start + ARRIVING]]
+        told = await analyst.stories(titles, known)
+        found += told.numbers
+        known = told.traces
+    expected = [headline.story for headline in headlines]
+    return {
+        **_grouping(metrics.pairs_within(found), metrics.pairs_within(expected), found, expected),
+        "found": len(set(found)),
+        "expected": len(set(expected)),
+    }
+
+
+def _grouping(
+    found_pairs: metrics.Pairs, expected_pairs: metrics.Pairs, found: Sequence[Any], expected: Sequence[Any]
+) -> Figures:
+    pairs = metrics.pairwise(found_pairs, expected_pairs)
+    return {
+        "precision": round(pairs.precision, DIGITS),
+        "recall": round(pairs.recall, DIGITS),
+        "pairwise_f1": round(pairs.f1, DIGITS),
+        "bcubed_f1": round(metrics.bcubed(found, expected).f1, DIGITS),
+    }
+
+
+async def feeds(analyst: analysis.Analyst, catalogue: artifacts.Catalogue) -> Figures:
+    """nDCG@10 of feeds for the most frequent topics, each by its last part, with all tags and from title and site."""
+    entries = catalogue.records
+    frequent = collections.Counter(tag for entry in entries for tag in entry.topics).most_common(FREQUENT)
+    bare = [entry.model_copy(update={"topics": (), "url": f"https://{entry.site}/"}) for entry in entries]
+    result: Figures = {}
+    for name, described in (("with_tags", entries), ("title_and_site", bare)):
+        gains = {}
+        for tag, _ in frequent:
+            topic = lexicon.topic(tag.split("/")[-1])
+            scores = await analyst.rank(topic, [sources.document(entry) for entry in described])
+            held = [tag in entry.topics for entry in entries]
+            gains[tag] = metrics.gain_at_ten(scores, held)
+        result[name] = {
+            "ndcg_at_10": _mean(list(gains.values())),
+            "topics": {tag: round(gain, DIGITS) for tag, gain in gains.items()},
+        }
+    return result
+
+
+def _mean(values: Sequence[float]) -> float:
+    return round(float(np.mean(values)), DIGITS)
