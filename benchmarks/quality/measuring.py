@@ -1,10 +1,9 @@
 """What an engine makes of labelled data, asked the same way as the stages of the pipeline ask it."""
 
 import collections
-import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,17 +23,8 @@ LEAD = 3
 FREQUENT = 20
 DIGITS = 4
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"'\u201d\u2019)]*\s+|(?<=[^\W\d_A-Z][.!?])(?=[\"'\u201c\u2018(]*[A-Z])|\n+")
-"""References are often sentences put together without a space between them."""
-
-
-class Timed(NamedTuple):
-    """Process time in seconds, of all threads, for relevance (the mean of all topics) and identity of some articles."""
-
-    articles: int
-    relevance: float
-    identity: float
-
+OWN_SENTENCES = 0.8
+"""The share of a reference that sentences of the article must make up for it to be counted in them."""
 
 class Stopwatch:
     """Process time of what is awaited through it."""
@@ -82,8 +72,8 @@ async def summaries(analyst: analysis.Analyst, articles: Sequence[reading.Articl
     totals: dict[str, list[metrics.Rouge]] = {"ours": [], "lead3": [], "lexrank": []}
     for article in articles:
         if article.summary:
-            budget = budget_of(article.summary)
             sentences = text.sentences(article.text)
+            budget = budget_of(article.summary, sentences)
             (ours,) = await analyst.summarise([article.text], budget)
             lexrank = metrics.lexrank(sentences, budget)
             for method, summary in (("ours", ours), ("lead3", " ".join(sentences[:LEAD])), ("lexrank", lexrank)):
@@ -94,9 +84,15 @@ async def summaries(analyst: analysis.Analyst, articles: Sequence[reading.Articl
     }
 
 
-def budget_of(reference: str) -> int:
-    """The number of sentences of a reference."""
-    return max(1, sum(bool(part.strip()) for part in _SENTENCE_END.split(reference)))
+def budget_of(reference: str, sentences: Sequence[str]) -> int:
+    """The number of sentences of a reference; of the article's own where it is put together from them.
+
+    Such references often have no space between their sentences, so that they cannot be told apart otherwise.
+    """
+    own = [sentence for sentence in dict.fromkeys(sentences) if sentence in reference]
+    if sum(map(len, own)) >= OWN_SENTENCES * len(reference):
+        return len(own)
+    return max(1, len(text.sentences(reference)))
 
 
 async def duplicates(

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from consumers.analysis import text
 
-LEAD = 3
-"""Up to this many sentences the beginning of a news text beats every extractive method; beyond, coverage does."""
+LEAD_SHARE = 1 / 3
+"""Of less than this share of a news text its beginning is the best summary; of more, what covers its words best."""
 
 SHORTEST = 4
 """Sentences of fewer words are headings, bylines or crumbs of markup, and are passed over where others exist."""
@@ -24,7 +24,7 @@ def summary(body: str, sentences: int) -> str:
     found = _usable(body)
     if len(found) <= sentences:
         return " ".join(found)
-    if sentences <= LEAD:
+    if sentences < LEAD_SHARE * len(found):
         return " ".join(found[:sentences])
     return " ".join(found[index] for index in sorted(_ranked(found)[:sentences]))
 
