@@ -30,6 +30,7 @@ async def measured(analyst: analysis.Analyst, folder: reading.Folder) -> measuri
         figures["duplicates"][name] = await measuring.duplicates(analyst, name, pairs, folder, identity)
     for name, headlines in folder.stories.items():
         figures["stories"][name] = await measuring.stories(analyst, headlines)
+    figures["speed"] = measuring.speed(relevance, identity)
     figures["sources"] = await measuring.feeds(analyst, datasets.packaged())
     return figures
 

@@ -26,17 +26,20 @@ DIGITS = 4
 OWN_SENTENCES = 0.8
 """The share of a reference that sentences of the article must make up for it to be counted in them."""
 
+
 class Stopwatch:
-    """Process time of what is awaited through it."""
+    """Process time, of all threads, of what is awaited through it, and for how many articles."""
 
     def __init__(self) -> None:
-        self.seconds: list[float] = []
+        self.seconds = 0.0
+        self.articles = 0
 
-    async def time(self, work: Awaitable[T]) -> T:
-        """The result of the work, whose time is added to ``seconds``."""
+    async def time(self, articles: int, work: Awaitable[T]) -> T:
+        """The result of the work on so many articles."""
         started = time.process_time()
         result = await work
-        self.seconds.append(time.process_time() - started)
+        self.seconds += time.process_time() - started
+        self.articles += articles
         return result
 
 
@@ -49,7 +52,7 @@ async def relevance(
     bodies = [article.whole for article in articles]
     scores = []
     for label in labels:
-        assessed = await watch.time(analyst.assess(lexicon.topic(phrase(label)), bodies))
+        assessed = await watch.time(len(bodies), analyst.assess(lexicon.topic(phrase(label)), bodies))
         scores.append([assessment.relevance for assessment in assessed])
     precisions = [metrics.average_precision(row, held == label) for label, row in zip(labels, scores, strict=True)]
     areas = [metrics.area_under_curve(row, held == label) for label, row in zip(labels, scores, strict=True)]
@@ -102,7 +105,7 @@ async def duplicates(
     articles = list(_holding(name, pairs, folder.articles))
     number = {article.id: position for position, article in enumerate(articles)}
     expected = {(min(pair), max(pair)) for pair in ((number[left], number[right]) for left, right in pairs)}
-    found = await watch.time(analyst.duplicates([article.whole for article in articles]))
+    found = await watch.time(len(articles), analyst.duplicates([article.whole for article in articles]))
     return _grouping(metrics.pairs_within(found), expected, found, metrics.groups(len(articles), expected))
 
 
@@ -120,7 +123,9 @@ def _holding(
         if wanted & {article.id for article in articles}:
             for article in articles:
                 if article.id in wanted & seen.keys():
-                    raise FactoryError(f"{name}: id '{article.id}' stands in {seen[article.id]} and {file}; make it one")
+                    raise FactoryError(
+                        f"{name}: id '{article.id}' stands in {seen[article.id]} and {file}; make it one"
+                    )
                 if article.id not in seen:
                     seen[article.id] = file
                     yield article
@@ -158,7 +163,7 @@ def _grouping(
 
 
 async def feeds(analyst: analysis.Analyst, catalogue: artifacts.Catalogue) -> Figures:
-    """nDCG@10 of feeds for the most frequent topics, each by its last part, with all tags and from title and site."""
+    """nDCG@10 of feeds for the most frequent topics by the words of their paths: with tags, and from title and site."""
     entries = catalogue.records
     frequent = collections.Counter(tag for entry in entries for tag in entry.topics).most_common(FREQUENT)
     bare = [entry.model_copy(update={"topics": (), "url": f"https://{entry.site}/"}) for entry in entries]
@@ -166,7 +171,7 @@ async def feeds(analyst: analysis.Analyst, catalogue: artifacts.Catalogue) -> Fi
     for name, described in (("with_tags", entries), ("title_and_site", bare)):
         gains = {}
         for tag, _ in frequent:
-            topic = lexicon.topic(tag.split("/")[-1])
+            topic = lexicon.topic(tag.replace("/", " "))
             scores = await analyst.rank(topic, [sources.document(entry) for entry in described])
             held = [tag in entry.topics for entry in entries]
             gains[tag] = metrics.gain_at_ten(scores, held)
@@ -175,6 +180,18 @@ async def feeds(analyst: analysis.Analyst, catalogue: artifacts.Catalogue) -> Fi
             "topics": {tag: round(gain, DIGITS) for tag, gain in gains.items()},
         }
     return result
+
+
+def speed(relevance: Stopwatch, identity: Stopwatch) -> Figures:
+    """Articles a second and core, for relevance to one topic, for identity, and for both; nothing where not measured."""
+    found = {
+        name: watch.articles / watch.seconds
+        for name, watch in (("relevance", relevance), ("identity", identity))
+        if watch.seconds
+    }
+    if len(found) == 2:
+        found["both"] = 1 / sum(1 / rate for rate in found.values())
+    return {name: {"articles_per_second_and_core": round(rate)} for name, rate in found.items()}
 
 
 def _mean(values: Sequence[float]) -> float:

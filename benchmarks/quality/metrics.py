@@ -48,7 +48,7 @@ def area_under_curve(scores: Sequence[float], relevant: Relevant) -> float | Non
 
 
 def gain_at_ten(scores: Sequence[float], relevant: Relevant) -> float:
-    """Normalised discounted cumulative gain of the best ten (Järvelin and Kekäläinen 2002); 0 if nothing is relevant."""
+    """Normalised discounted cumulative gain of the best ten (Järvelin and Kekäläinen 2002); 0 without relevant ones."""
     hits = np.asarray(relevant, bool)
     order = np.argsort(-np.asarray(scores), kind="stable")[:10]
     discounts = 1 / np.log2(np.arange(2, 12))
@@ -103,7 +103,7 @@ class Rouge(NamedTuple):
 
     rouge1: float
     rouge2: float
-    rougeL: float  # noqa: N815
+    rougeL: float
 
 
 def rouge(summary: str, reference: str) -> Rouge:

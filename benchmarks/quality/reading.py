@@ -145,7 +145,9 @@ def _phrases(path: Path) -> dict[str, dict[str, str]]:
     try:
         content = json.loads(_text(path))
     except ValueError as error:
-        raise FactoryError(f"{path.name}: not JSON ({error}); map each file to its labels with their phrases") from error
+        raise FactoryError(
+            f"{path.name}: not JSON ({error}); map each file to its labels with their phrases"
+        ) from error
     if not isinstance(content, dict):
         raise FactoryError(f"{path.name}: not an object; map each file to its labels with their phrases")
     for name, phrases in content.items():

@@ -28,5 +28,5 @@ def _rows(part: str, measured: Figures) -> Iterator[tuple[str, Figures]]:
 
 def _shown(value: float | None) -> str:
     if value is None:
-        return "–"
+        return "none"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
