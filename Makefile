@@ -11,7 +11,7 @@ MINIO := $(CURDIR)/.factory/bin/minio
 COMPILE := CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras \
 	--allow-unsafe --all-build-deps --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help setup demo test lint chaos chaos-soak bench docs up down status doctor lock minio test-minio clean
+.PHONY: help setup demo test lint chaos chaos-soak bench quality docs up down status doctor lock minio test-minio clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ chaos-soak: setup ## 2000 executions in a storm of ten minutes (MINUTES=10 EXECU
 bench: setup ## measure beside other systems (SYSTEMS=factory,floor SECONDS_EACH=15 PARTS=throughput ALTERNATIONS=3)
 	$(BIN)/python -m benchmarks $(if $(SYSTEMS),--systems $(SYSTEMS)) $(if $(PARTS),--parts $(PARTS)) \
 		$(if $(SECONDS_EACH),--seconds-each $(SECONDS_EACH)) $(if $(ALTERNATIONS),--alternations $(ALTERNATIONS)) $(ARGS)
+
+quality: setup ## measure the analysis on labelled data (DATA=FOLDER, see docs/quality.md)
+	$(BIN)/python -m benchmarks.quality $(DATA) $(ARGS)
 
 docs: setup ## write what is derived from code: schemas, metrics, dashboards
 	$(BIN)/python -m docs.generate

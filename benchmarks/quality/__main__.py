@@ -2,8 +2,10 @@
 
 import argparse
 import asyncio
+import functools
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -22,12 +24,12 @@ async def measured(analyst: analysis.Analyst, folder: reading.Folder) -> measuri
     for name, articles in folder.articles.items():
         if any(article.topic for article in articles):
             figures["relevance"][name] = await measuring.relevance(
-                analyst, articles, lambda label, name=name: folder.phrase(name, label), relevance
+                analyst, articles, functools.partial(folder.phrase, name), relevance
             )
         if any(article.summary for article in articles):
             figures["summaries"][name] = await measuring.summaries(analyst, articles)
-    for name, pairs in folder.duplicates.items():
-        figures["duplicates"][name] = await measuring.duplicates(analyst, name, pairs, folder, identity)
+    for name, copies in folder.duplicates.items():
+        figures["duplicates"][name] = await measuring.duplicates(analyst, copies, identity)
     for name, headlines in folder.stories.items():
         figures["stories"][name] = await measuring.stories(analyst, headlines)
     figures["speed"] = measuring.speed(relevance, identity)
@@ -35,21 +37,26 @@ async def measured(analyst: analysis.Analyst, folder: reading.Folder) -> measuri
     return figures
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, shows and writes; 2 with a message if the data cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
-    parser.add_argument("folder", type=Path, help="holds *.jsonl, *duplicate*.tsv, stories*.tsv; see docs/quality.md")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        help="holds *.jsonl, *duplicate*.tsv or stories*.tsv, see docs/quality.md; without one only feeds are ranked",
+    )
     parser.add_argument("--out", type=Path, default=Path("quality.json"), help="file for the figures")
-    arguments = parser.parse_args()
+    given = parser.parse_args(arguments)
     try:
-        folder = reading.read(arguments.folder)
+        folder = reading.read(given.folder) if given.folder else reading.EMPTY
         figures = asyncio.run(measured(local.packaged(), folder))
-    except FactoryError as error:
+        given.out.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except (FactoryError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     Console(width=140).print(show.table(figures))
-    arguments.out.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"written to {arguments.out}")
+    print(f"written to {given.out}")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import collections
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,7 +11,6 @@ from benchmarks.quality import metrics, reading
 from consumers.analysis import text
 from consumers.stages.common import lexicon, sources
 from contracts import analysis, artifacts
-from contracts.errors import FactoryError
 
 T = TypeVar("T")
 Figures = dict[str, Any]
@@ -98,39 +97,13 @@ def budget_of(reference: str, sentences: Sequence[str]) -> int:
     return max(1, len(text.sentences(reference)))
 
 
-async def duplicates(
-    analyst: analysis.Analyst, name: str, pairs: Sequence[tuple[str, str]], folder: reading.Folder, watch: Stopwatch
-) -> Figures:
-    """Pairs of articles that nearly repeat each other, among all articles of the files that the pairs come from."""
-    articles = list(_holding(name, pairs, folder.articles))
-    number = {article.id: position for position, article in enumerate(articles)}
-    expected = {(min(pair), max(pair)) for pair in ((number[left], number[right]) for left, right in pairs)}
-    found = await watch.time(len(articles), analyst.duplicates([article.whole for article in articles]))
-    return _grouping(metrics.pairs_within(found), expected, found, metrics.groups(len(articles), expected))
-
-
-def _holding(
-    name: str, pairs: Sequence[tuple[str, str]], files: Mapping[str, Sequence[reading.Article]]
-) -> Iterator[reading.Article]:
-    """The articles of the one file that holds all ids, else of all files that hold one."""
-    wanted = {each for pair in pairs for each in pair}
-    for articles in files.values():
-        if wanted <= {article.id for article in articles}:
-            yield from articles
-            return
-    seen: dict[str, str] = {}
-    for file, articles in files.items():
-        if wanted & {article.id for article in articles}:
-            for article in articles:
-                if article.id in wanted & seen.keys():
-                    raise FactoryError(
-                        f"{name}: id '{article.id}' stands in {seen[article.id]} and {file}; make it one"
-                    )
-                if article.id not in seen:
-                    seen[article.id] = file
-                    yield article
-    for missing in sorted(wanted - seen.keys())[:1]:
-        raise FactoryError(f"{name}: field 'id_a' or 'id_b' is '{missing}', which no *.jsonl of the folder holds")
+async def duplicates(analyst: analysis.Analyst, copies: reading.Copies, watch: Stopwatch) -> Figures:
+    """Pairs of articles that nearly repeat each other, among all that were looked through."""
+    bodies = [article.whole for article in copies.articles]
+    found = await watch.time(len(bodies), analyst.duplicates(bodies))
+    return _grouping(
+        metrics.pairs_within(found), set(copies.pairs), found, metrics.groups(len(bodies), sorted(copies.pairs))
+    )
 
 
 async def stories(analyst: analysis.Analyst, headlines: Sequence[reading.Headline]) -> Figures:
@@ -183,7 +156,7 @@ async def feeds(analyst: analysis.Analyst, catalogue: artifacts.Catalogue) -> Fi
 
 
 def speed(relevance: Stopwatch, identity: Stopwatch) -> Figures:
-    """Articles a second and core, for relevance to one topic, for identity, and for both; nothing where not measured."""
+    """Articles a second and core: for relevance to one topic, for identity, and for both where both were measured."""
     found = {
         name: watch.articles / watch.seconds
         for name, watch in (("relevance", relevance), ("identity", identity))

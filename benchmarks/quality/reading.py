@@ -32,17 +32,27 @@ class Headline(NamedTuple):
     story: str
 
 
+class Copies(NamedTuple):
+    """Pairs of articles that nearly repeat each other, by their places among all articles that were looked through."""
+
+    articles: Sequence[Article]
+    pairs: frozenset[tuple[int, int]]
+
+
 class Folder(NamedTuple):
     """What a folder holds, by the names of its files in alphabetical order."""
 
     articles: Mapping[str, Sequence[Article]]
-    duplicates: Mapping[str, Sequence[tuple[str, str]]]
+    duplicates: Mapping[str, Copies]
     stories: Mapping[str, Sequence[Headline]]
     phrases: Mapping[str, Mapping[str, str]]
 
     def phrase(self, name: str, label: str) -> str:
         """The phrase for a label of a file; the label itself where no phrase is given."""
         return self.phrases.get(name, {}).get(label, label)
+
+
+EMPTY = Folder({}, {}, {}, {})
 
 
 def read(folder: Path) -> Folder:
@@ -53,9 +63,10 @@ def read(folder: Path) -> Folder:
     if not folder.is_dir():
         raise FactoryError(f"{folder} is not a folder; give one with *.jsonl, *duplicate*.tsv or stories*.tsv files")
     files = sorted(folder.glob("*.tsv"))
+    articles = {path.name: _articles(path) for path in sorted(folder.glob("*.jsonl"))}
     found = Folder(
-        {path.name: _articles(path) for path in sorted(folder.glob("*.jsonl"))},
-        {path.name: _pairs(path) for path in files if "duplicate" in path.name},
+        articles,
+        {path.name: _copies(path, articles) for path in files if "duplicate" in path.name},
         {path.name: _headlines(path) for path in files if path.name.startswith("stories")},
         _phrases(folder / "topics.json"),
     )
@@ -131,8 +142,33 @@ def _rows(path: Path, fields: Sequence[str]) -> Iterator[list[str]]:
         yield [values[field].strip() for field in fields]
 
 
-def _pairs(path: Path) -> list[tuple[str, str]]:
-    return [(left, right) for left, right in _rows(path, ("id_a", "id_b"))]
+def _copies(path: Path, files: Mapping[str, Sequence[Article]]) -> Copies:
+    pairs = []
+    for number, (left, right) in enumerate(_rows(path, ("id_a", "id_b")), start=1):
+        if left == right:
+            raise FactoryError(f"{path.name}, pair {number}: fields 'id_a' and 'id_b' are both '{left}'; name two")
+        pairs.append((left, right))
+    articles = _holding(path.name, {each for pair in pairs for each in pair}, files)
+    place = {article.id: index for index, article in enumerate(articles)}
+    ordered = (sorted((place[left], place[right])) for left, right in pairs)
+    return Copies(articles, frozenset((first, second) for first, second in ordered))
+
+
+def _holding(name: str, wanted: set[str], files: Mapping[str, Sequence[Article]]) -> Sequence[Article]:
+    """The articles of the one file that holds all the ids, else of all files that hold one."""
+    ids = {file: {article.id for article in articles} for file, articles in files.items()}
+    for file, held in ids.items():
+        if wanted <= held:
+            return files[file]
+    needed = [file for file, held in ids.items() if wanted & held]
+    seen: dict[str, str] = {}
+    for file in needed:
+        for twice in sorted(wanted & ids[file] & seen.keys())[:1]:
+            raise FactoryError(f"{name}: '{twice}' is an id in {seen[twice]} and in {file}; give it in one of them")
+        seen |= dict.fromkeys(ids[file], file)
+    for missing in sorted(wanted - seen.keys())[:1]:
+        raise FactoryError(f"{name}: field 'id_a' or 'id_b' is '{missing}', an id that no *.jsonl of the folder holds")
+    return list({article.id: article for file in needed for article in files[file]}.values())
 
 
 def _headlines(path: Path) -> list[Headline]:

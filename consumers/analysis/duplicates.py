@@ -1,7 +1,7 @@
 """Near-duplicates by shared word shingles, found through an inverted index instead of all pairs."""
 
-import collections
-import itertools
+import functools
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,21 +27,25 @@ COMMONEST = 64
 _MULTIPLIERS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
 """Odd constants that spread the numbers of three words over 64 bits."""
 
+_POWERS = np.cumprod(np.full(64, 0x9E3779B97F4A7C15, np.uint64))
+"""What each place in a word multiplies its letter with."""
+
 Integers = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.uint64]
 
 
 class _Postings(NamedTuple):
     """Which texts hold which shingle, sorted by shingle."""
 
-    shingles: npt.NDArray[np.uint64]
+    shingles: Numbers
     holders: Integers
 
 
 def repeats(texts: Sequence[str]) -> list[int]:
     """For each text the index of the first text that it nearly repeats, its own where it repeats none."""
-    words = [text.words(body) for body in texts]
-    first: dict[tuple[str, ...], int] = {}
-    result = [first.setdefault(tuple(found), index) if found else index for index, found in enumerate(words)]
+    words = [_words(body) for body in texts]
+    first: dict[bytes, int] = {}
+    result = [first.setdefault(found.tobytes(), index) if len(found) else index for index, found in enumerate(words)]
     distinct = [index for index, original in enumerate(result) if index == original]
     for left, right in _contained(_postings(words, distinct), len(texts)):
         if result[right] == right:
@@ -49,16 +53,38 @@ def repeats(texts: Sequence[str]) -> list[int]:
     return result
 
 
-def _postings(words: Sequence[Sequence[str]], chosen: Sequence[int]) -> _Postings:
-    numbers: dict[str, int] = collections.defaultdict(itertools.count(1).__next__)
-    parts: list[npt.NDArray[np.uint64]] = []
+@functools.cache
+def _kinds() -> npt.NDArray[np.uint8]:
+    """For each code point whether it is no part of a word, a part, or a word of its own as ideographs are."""
+    kinds = np.array([chr(code).isalnum() for code in range(sys.maxunicode + 1)], np.uint8)
+    for start, end in text.IDEOGRAPHS:
+        kinds[start : end + 1] *= 2
+    return kinds
+
+
+def _words(body: str) -> Numbers:
+    """A number for each word of a text in lower case: equal for equal words, and hardly ever for others."""
+    codes = np.frombuffer(body.lower().encode("utf-32-le", "surrogatepass"), "<u4")
+    kinds = _kinds()[codes]
+    inside = kinds > 0
+    begins = inside.copy()
+    begins[1:] &= (kinds[:-1] != 1) | (kinds[1:] == 2)
+    starts = np.flatnonzero(begins)
+    if not len(starts):
+        return np.zeros(0, np.uint64)
+    places = np.arange(len(codes)) - starts[np.maximum(np.cumsum(begins) - 1, 0)]
+    return np.add.reduceat((codes * inside).astype(np.uint64) * _POWERS[places % len(_POWERS)], starts)
+
+
+def _postings(words: Sequence[Numbers], chosen: Sequence[int]) -> _Postings:
+    parts: list[Numbers] = []
     for index in chosen:
-        coded = np.array([numbers[word] for word in words[index]], dtype=np.uint64)
-        runs = max(0, len(coded) - SHINGLE + 1)
+        runs = max(0, len(words[index]) - SHINGLE + 1)
         hashed = np.zeros(runs, np.uint64)
         for offset, multiplier in enumerate(_MULTIPLIERS):
-            hashed ^= coded[offset : offset + runs] * np.uint64(multiplier)
-        parts.append(np.unique(hashed))
+            hashed ^= words[index][offset : offset + runs] * np.uint64(multiplier)
+        hashed.sort()
+        parts.append(hashed[np.append(True, hashed[1:] != hashed[:-1])[:runs]])
     holders = np.repeat(np.array(chosen, dtype=np.int64), [len(part) for part in parts])
     shingles = np.concatenate(parts) if parts else np.zeros(0, np.uint64)
     order = np.argsort(shingles, kind="stable")

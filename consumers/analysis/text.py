@@ -5,7 +5,10 @@ import importlib.resources
 import re
 from collections.abc import Iterator
 
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+IDEOGRAPHS = ((0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF))
+"""First and last code points of what is written without spaces."""
+
+_CJK = "".join(f"{chr(first)}-{chr(last)}" for first, last in IDEOGRAPHS)
 _WORD = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+(?:['\u2019.][^\W_{_CJK}]+)*")
 _ALPHABETIC = re.compile(r"[^\W_]+(?:['\u2019.][^\W_]+)*")
 _IDEOGRAPHS = re.compile(rf"[{_CJK}]")
