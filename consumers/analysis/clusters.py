@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+Similarities = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 
 
-def average_link(
-    similarities: npt.NDArray[np.floating], threshold: float, sizes: Sequence[int] | None = None
-) -> list[int]:
+def average_link(similarities: Similarities, threshold: float, sizes: Sequence[int] | None = None) -> list[int]:
     """A cluster number for each row, such that merged clusters were at least so similar on average.
 
     A row counts for as many texts as ``sizes`` says, one each if it says nothing. Rows whose similarity is minus

@@ -84,7 +84,7 @@ class LocalAnalyst:
 
     async def stories(self, texts: Sequence[str], known: Sequence[analysis.StoryTrace] = ()) -> analysis.Stories:
         """The story that each text tells by its title and first sentence: one that is known, or one that begins."""
-        return await _in_thread(lambda: self._stories([_beginning(body) for body in texts], known))
+        return await _in_thread(lambda: self._stories(texts, known))
 
     async def themes(self, texts: Sequence[str]) -> list[int]:
         """For each text the number of its theme, themes numbered from 0 by falling size."""
@@ -135,8 +135,17 @@ class LocalAnalyst:
     def _stories(self, texts: Sequence[str], known: Sequence[analysis.StoryTrace]) -> analysis.Stories:
         # A batch may be a single story, so that its own mean tells nothing of what all news has in common.
         mean = np.asarray(self._subjects.mean(axis=0), np.float32)
-        words = [sorted({stem[: stories.LONGEST_WORD] for stem in text.stems(body)}) for body in texts]
-        return stories.follow(self.name, embedding.centred(self._vectors(texts), mean), words, known)
+        beginnings = [_beginning(body) for body in texts]
+        stems = [[stem[: stories.LONGEST_WORD] for stem in text.stems(body)] for body in beginnings]
+        scales = [
+            stories.scale(len(found), article="\n" in body.strip()) for found, body in zip(stems, texts, strict=True)
+        ]
+        compared = stories.Texts(
+            embedding.centred(self._vectors(beginnings), mean),
+            [sorted(set(found)) for found in stems],
+            np.array(scales),
+        )
+        return stories.follow(self.name, compared, known)
 
     def _clusters(self, texts: Sequence[str]) -> list[int]:
         if not texts:

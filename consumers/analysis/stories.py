@@ -27,9 +27,13 @@ SAME_STORY = 0.18
 SHARE_OF_WORDS = 0.5
 
 HEADLINE = 8
-HALF_LENGTH = 40
+HALF_LENGTH = 80
 """A text of so many saying words carries half of its story. What short texts leave out attenuates their similarity
 (Spearman 1904): two headlines are less alike than the same with a sentence each, and need less to be one story."""
+
+OF_ONE_TOPIC = 1.25
+"""By how much articles must be more alike than headlines: they come selected for a topic, which makes strangers alike,
+and a story that hides in another's is a worse mistake than one that is told twice."""
 
 BATCH = 500
 """At most so many texts are clustered at a time; more go through in turn."""
@@ -46,6 +50,14 @@ _SILENCE = np.dtype("<u4")
 _VECTOR = np.dtype("<f2")
 
 
+class Texts(NamedTuple):
+    """What is compared of some texts: centred unit vectors, the distinct words, and the scale of each."""
+
+    vectors: embedding.Vectors
+    words: Sequence[Collection[str]]
+    scales: Floats
+
+
 class Told(NamedTuple):
     """A story as it stands: ``vector`` is the mean of its texts' corrected vectors, ``words`` the share that hold each.
 
@@ -60,21 +72,23 @@ class Told(NamedTuple):
 
 def follow(
     engine: str,
-    vectors: embedding.Vectors,
-    words: Sequence[Collection[str]],
+    texts: Texts,
     known: Sequence[analysis.StoryTrace],
 ) -> analysis.Stories:
-    """The story of each text, from the texts' centred unit vectors and their distinct words, in order of arrival.
+    """The story of each text, in order of arrival.
 
     A trace of another engine is handed on unchanged and nothing joins it. Raises FactoryError for one of this engine
     that cannot be read.
     """
     traces: list[analysis.StoryTrace | None] = list(known)
-    told = {number: _read(trace, vectors.shape[1]) for number, trace in enumerate(known) if trace.engine == engine}
+    size = texts.vectors.shape[1]
+    told = {number: _read(trace, size) for number, trace in enumerate(known) if trace.engine == engine}
     numbers: list[int] = []
-    for start in range(0, len(words), BATCH):
+    for start in range(0, len(texts.words), BATCH):
         batch = slice(start, start + BATCH)
-        numbers += _join(vectors[batch], words[batch], told, len(traces))
+        scales = texts.scales[batch]
+        corrected = Texts((texts.vectors[batch] * scales[:, None]).astype(np.float32), texts.words[batch], scales)
+        numbers += _join(corrected, told, len(traces))
         traces += [None] * (max(numbers) + 1 - len(traces))
     return analysis.Stories(
         numbers=tuple(numbers),
@@ -85,50 +99,45 @@ def follow(
     )
 
 
-def _join(
-    vectors: embedding.Vectors, words: Sequence[Collection[str]], told: dict[int, Told], new_from: int
-) -> list[int]:
+def _join(texts: Texts, told: dict[int, Told], new_from: int) -> list[int]:
     """The number of each text's story; ``told`` is brought up to date, new stories are numbered from ``new_from``."""
-    scale = np.array([_correction(len(found)) for found in words])
-    corrected = (vectors * scale[:, None]).astype(np.float32)
     order = list(told)
-    similarity = _similarity(corrected, words, scale, [told[number] for number in order])
+    similarity = _similarity(texts, [told[number] for number in order])
     near = np.flatnonzero((similarity[: len(order)] >= SAME_STORY).any(axis=1))
     rows = np.concatenate([near, np.arange(len(order), len(similarity))])
     square = np.full((len(rows), len(rows)), -np.inf)
     square[:, len(near) :] = similarity[rows]
     square[len(near) :, : len(near)] = similarity[near].T
-    sizes = [told[order[row]].texts for row in near] + [1] * len(words)
+    sizes = [told[order[row]].texts for row in near] + [1] * len(texts.words)
     labels = clusters.average_link(square, SAME_STORY, sizes)
     stories = {labels[place]: order[row] for place, row in enumerate(near)}
     numbers = []
     for label in labels[len(near) :]:
         stories.setdefault(label, new_from + len(stories) - len(near))
         numbers.append(stories[label])
-    _bring_up_to_date(told, numbers, corrected, words)
+    _bring_up_to_date(told, numbers, texts)
     return numbers
 
 
-def _correction(words: int) -> float:
-    """What the vector of a text is multiplied by, so that it compares as that of a headline would."""
-    return math.sqrt((1 + HALF_LENGTH / max(1, words)) / (1 + HALF_LENGTH / HEADLINE))
+def scale(words: int, *, article: bool) -> float:
+    """What the vector of a text of so many saying words is multiplied by, to compare as that of a headline would."""
+    length = (1 + HALF_LENGTH / max(1, words)) / (1 + HALF_LENGTH / HEADLINE)
+    return math.sqrt(length / OF_ONE_TOPIC if article else length)
 
 
-def _similarity(
-    vectors: embedding.Vectors, words: Sequence[Collection[str]], scale: Floats, told: Sequence[Told]
-) -> Floats:
+def _similarity(texts: Texts, told: Sequence[Told]) -> Floats:
     """The similarity of each known story and then of each text to every text, with what their order tells."""
-    terms = {term: column for column, term in enumerate(sorted(set(itertools.chain.from_iterable(words))))}
-    texts = _table([dict.fromkeys(found, 1.0) for found in words], terms)
-    stories = _table([story.words for story in told], terms)
-    rarity = _rarity(texts, stories, [story.texts for story in told])
-    weight = scale / np.maximum(np.sqrt(texts @ rarity**2), 1e-9)
-    texts *= rarity * weight[:, None]
+    terms = {term: column for column, term in enumerate(sorted(set(itertools.chain.from_iterable(texts.words))))}
+    held = _table([dict.fromkeys(found, 1.0) for found in texts.words], terms)
+    shares = _table([story.words for story in told], terms)
+    rarity = _rarity(held, shares, [story.texts for story in told])
+    weight = texts.scales / np.maximum(np.sqrt(held @ rarity**2), 1e-9)
+    held *= rarity * weight[:, None]
     # What comes together is alike in length, so that the mean weight of these texts serves for a story's earlier ones.
-    stories *= rarity * weight.mean()
-    centroids = np.reshape([story.vector for story in told], (len(told), vectors.shape[1]))
-    by_words = np.concatenate([stories, texts]) @ texts.T
-    by_meaning = np.concatenate([centroids, vectors]) @ vectors.T
+    shares *= rarity * weight.mean()
+    centroids = np.reshape([story.vector for story in told], (len(told), texts.vectors.shape[1]))
+    by_words = np.concatenate([shares, held]) @ held.T
+    by_meaning = np.concatenate([centroids, texts.vectors]) @ texts.vectors.T
     mixed = SHARE_OF_WORDS * by_words + (1 - SHARE_OF_WORDS) * by_meaning
     return mixed + _told_by_order(mixed[len(told) :], [story.silence for story in told])
 
@@ -174,9 +183,7 @@ def _step(distance: npt.NDArray[np.float64] | npt.NDArray[np.int64]) -> npt.NDAr
     return np.asarray(np.log2(np.maximum(1, distance)), np.int64)
 
 
-def _bring_up_to_date(
-    told: dict[int, Told], numbers: Sequence[int], vectors: embedding.Vectors, words: Sequence[Collection[str]]
-) -> None:
+def _bring_up_to_date(told: dict[int, Told], numbers: Sequence[int], texts: Texts) -> None:
     members: dict[int, list[int]] = {}
     for row, number in enumerate(numbers):
         members.setdefault(number, []).append(row)
@@ -184,17 +191,17 @@ def _bring_up_to_date(
         if number not in members:
             told[number] = story._replace(silence=story.silence + len(numbers))
     for number, rows in members.items():
-        before = told.get(number, Told(0, np.zeros(vectors.shape[1], np.float32), {}, 0))
-        texts = before.texts + len(rows)
+        before = told.get(number, Told(0, np.zeros(texts.vectors.shape[1], np.float32), {}, 0))
+        size = before.texts + len(rows)
         held = collections.Counter({word: share * before.texts for word, share in before.words.items()})
         for row in rows:
-            held.update(words[row])
-        vector = (before.vector * before.texts + vectors[rows].sum(axis=0)) / texts
+            held.update(texts.words[row])
+        vector = (before.vector * before.texts + texts.vectors[rows].sum(axis=0)) / size
         heaviest = sorted(held.items(), key=lambda item: (-item[1], item[0]))[:WORDS_KEPT]
         told[number] = Told(
-            texts,
+            size,
             np.asarray(vector, np.float32),
-            {word: count / texts for word, count in heaviest},
+            {word: count / size for word, count in heaviest},
             len(numbers) - 1 - rows[-1],
         )
 
