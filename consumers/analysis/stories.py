@@ -31,10 +31,6 @@ HALF_LENGTH = 80
 """A text of so many saying words carries half of its story. What short texts leave out attenuates their similarity
 (Spearman 1904): two headlines are less alike than the same with a sentence each, and need less to be one story."""
 
-OF_ONE_TOPIC = 1.25
-"""By how much articles must be more alike than headlines: they come selected for a topic, which makes strangers alike,
-and a story that hides in another's is a worse mistake than one that is told twice."""
-
 BATCH = 500
 """At most so many texts are clustered at a time; more go through in turn."""
 
@@ -119,10 +115,9 @@ def _join(texts: Texts, told: dict[int, Told], new_from: int) -> list[int]:
     return numbers
 
 
-def scale(words: int, *, article: bool) -> float:
+def scale(words: int) -> float:
     """What the vector of a text of so many saying words is multiplied by, to compare as that of a headline would."""
-    length = (1 + HALF_LENGTH / max(1, words)) / (1 + HALF_LENGTH / HEADLINE)
-    return math.sqrt(length / OF_ONE_TOPIC if article else length)
+    return math.sqrt((1 + HALF_LENGTH / max(1, words)) / (1 + HALF_LENGTH / HEADLINE))
 
 
 def _similarity(texts: Texts, told: Sequence[Told]) -> Floats:

@@ -10,8 +10,11 @@ from contracts import artifacts
 from contracts.analysis import Analyst, StoryTrace
 from contracts.memory import Recollection
 
-APART = datetime.timedelta(days=10)
-"""Articles further apart than this tell different stories, however alike they sound."""
+APART = datetime.timedelta(days=4)
+"""An article that appears so long after the last one of a story tells another, however alike they sound."""
+
+RESTING = datetime.timedelta(days=10)
+"""A story that an earlier report told may rest for so long until it goes on: reports come by the week."""
 
 
 class _Open(NamedTuple):
@@ -42,20 +45,33 @@ async def group(
     known = [_Open(each.id, each.trace, each.began, each.latest, True) for each in recollection.stories]
     told = {article.id: article.story for report in recollection.reports for article in report.articles}
     places: dict[str, _Open] = {}
-    waiting = list(ordered)
+    # Without a date nothing tells a guide of any year from the news of a day, so such an article stays by itself.
+    for item in (item for item in ordered if item.article.published is None):
+        (places[item.article.id],) = await _follow(analyst, [item], (), now)
+    waiting = [item for item in ordered if item.article.published is not None]
     while waiting:
-        open_stories = await _follow(analyst, waiting, known, now)
-        apart = []
-        for item, story in zip(waiting, open_stories, strict=True):
-            if _far(item.article.published, story.latest):
-                apart.append(item)
-            else:
-                places[item.article.id] = story
-        waiting, known = apart, []
+        waiting, known = await _place(analyst, waiting, known, now, places), []
     by_id = {story.id: story for story in places.values()}
     for item in ordered:
         places[item.article.id] = by_id.get(told.get(item.article.id, ""), places[item.article.id])
     return _numbered(ordered, places)
+
+
+async def _place(
+    analyst: Analyst, items: Sequence[Judged], known: Sequence[_Open], now: datetime.datetime, places: dict[str, _Open]
+) -> list[Judged]:
+    """Gives articles their places in stories; returns those that come too long after what sounds like their story."""
+    latest: dict[str, datetime.datetime] = {}
+    apart = []
+    for item, story in zip(items, await _follow(analyst, items, known, now), strict=True):
+        moment = item.article.published or now
+        last, most = latest.get(story.id, story.latest), APART if story.id in latest else RESTING
+        if abs(moment - last) > most:
+            apart.append(item)
+        else:
+            places[item.article.id] = story
+            latest[story.id] = max(last, moment)
+    return apart
 
 
 async def _follow(
@@ -79,10 +95,6 @@ async def _follow(
 
 def _identity(article: artifacts.Article) -> str:
     return hashlib.sha256(f"story {article.id}".encode()).hexdigest()[:16]
-
-
-def _far(published: datetime.datetime | None, latest: datetime.datetime) -> bool:
-    return published is not None and abs(published - latest) > APART
 
 
 def _numbered(ordered: Sequence[Judged], places: dict[str, _Open]) -> Grouped:
