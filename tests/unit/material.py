@@ -40,8 +40,8 @@ Doctors expect results in autumn. The trial is paid by the university."""
 LATER = """\
 Tidal power plant gives its first electricity|A tidal power plant in the strait gave its first electricity on Tuesday. \
 Its turbines are to supply 9,000 homes with renewable energy. Fishermen fear that the currents change.
-Grid operator orders storage for wind power|The grid operator ordered storage for surplus wind power of 500 megawatts. \
-Batteries and pumped water take it up. Electricity becomes cheaper at night, the operator expects."""
+Court lets villages sue over solar panels|A court allowed villages to sue the owner of solar panels over their glare. \
+The panels may give electricity until the verdict. Renewable energy associations fear more such suits."""
 
 
 def articles(lines: str, host: str = "news.example", start: int = 1) -> list[artifacts.Article]:
