@@ -54,7 +54,7 @@ class Texts(NamedTuple):
     scales: Floats
 
 
-class Told(NamedTuple):
+class Story(NamedTuple):
     """A story as it stands: ``vector`` is the mean of its texts' corrected vectors, ``words`` the share that hold each.
 
     ``silence`` counts the texts that have come since the last one that joined.
@@ -66,11 +66,7 @@ class Told(NamedTuple):
     silence: int
 
 
-def follow(
-    engine: str,
-    texts: Texts,
-    known: Sequence[analysis.StoryTrace],
-) -> analysis.Stories:
+def follow(engine: str, texts: Texts, known: Sequence[analysis.StoryTrace]) -> analysis.Stories:
     """The story of each text, in order of arrival.
 
     A trace of another engine is handed on unchanged and nothing joins it. Raises FactoryError for one of this engine
@@ -95,7 +91,7 @@ def follow(
     )
 
 
-def _join(texts: Texts, told: dict[int, Told], new_from: int) -> list[int]:
+def _join(texts: Texts, told: dict[int, Story], new_from: int) -> list[int]:
     """The number of each text's story; ``told`` is brought up to date, new stories are numbered from ``new_from``."""
     order = list(told)
     similarity = _similarity(texts, [told[number] for number in order])
@@ -120,16 +116,18 @@ def scale(words: int) -> float:
     return math.sqrt((1 + HALF_LENGTH / max(1, words)) / (1 + HALF_LENGTH / HEADLINE))
 
 
-def _similarity(texts: Texts, told: Sequence[Told]) -> Floats:
+def _similarity(texts: Texts, told: Sequence[Story]) -> Floats:
     """The similarity of each known story and then of each text to every text, with what their order tells."""
     terms = {term: column for column, term in enumerate(sorted(set(itertools.chain.from_iterable(texts.words))))}
     held = _table([dict.fromkeys(found, 1.0) for found in texts.words], terms)
     shares = _table([story.words for story in told], terms)
     rarity = _rarity(held, shares, [story.texts for story in told])
-    weight = texts.scales / np.maximum(np.sqrt(held @ rarity**2), 1e-9)
+    lengths = np.sqrt(held @ rarity**2)
+    worded = lengths > 0
+    weight = np.divide(texts.scales, lengths, out=np.zeros(len(lengths)), where=worded)
     held *= rarity * weight[:, None]
     # What comes together is alike in length, so that the mean weight of these texts serves for a story's earlier ones.
-    shares *= rarity * weight.mean()
+    shares *= rarity * (weight[worded].mean() if worded.any() else 0.0)
     centroids = np.reshape([story.vector for story in told], (len(told), texts.vectors.shape[1]))
     by_words = np.concatenate([shares, held]) @ held.T
     by_meaning = np.concatenate([centroids, texts.vectors]) @ texts.vectors.T
@@ -178,7 +176,7 @@ def _step(distance: npt.NDArray[np.float64] | npt.NDArray[np.int64]) -> npt.NDAr
     return np.asarray(np.log2(np.maximum(1, distance)), np.int64)
 
 
-def _bring_up_to_date(told: dict[int, Told], numbers: Sequence[int], texts: Texts) -> None:
+def _bring_up_to_date(told: dict[int, Story], numbers: Sequence[int], texts: Texts) -> None:
     members: dict[int, list[int]] = {}
     for row, number in enumerate(numbers):
         members.setdefault(number, []).append(row)
@@ -186,14 +184,14 @@ def _bring_up_to_date(told: dict[int, Told], numbers: Sequence[int], texts: Text
         if number not in members:
             told[number] = story._replace(silence=story.silence + len(numbers))
     for number, rows in members.items():
-        before = told.get(number, Told(0, np.zeros(texts.vectors.shape[1], np.float32), {}, 0))
+        before = told.get(number, Story(0, np.zeros(texts.vectors.shape[1], np.float32), {}, 0))
         size = before.texts + len(rows)
         held = collections.Counter({word: share * before.texts for word, share in before.words.items()})
         for row in rows:
             held.update(texts.words[row])
         vector = (before.vector * before.texts + texts.vectors[rows].sum(axis=0)) / size
         heaviest = sorted(held.items(), key=lambda item: (-item[1], item[0]))[:WORDS_KEPT]
-        told[number] = Told(
+        told[number] = Story(
             size,
             np.asarray(vector, np.float32),
             {word: count / size for word, count in heaviest},
@@ -201,7 +199,7 @@ def _bring_up_to_date(told: dict[int, Told], numbers: Sequence[int], texts: Text
         )
 
 
-def _trace(engine: str, story: Told) -> analysis.StoryTrace:
+def _trace(engine: str, story: Story) -> analysis.StoryTrace:
     content = story.vector.astype(_VECTOR).tobytes() + np.array(story.silence, _SILENCE).tobytes()
     return analysis.StoryTrace(
         engine=engine,
@@ -211,7 +209,7 @@ def _trace(engine: str, story: Told) -> analysis.StoryTrace:
     )
 
 
-def _read(trace: analysis.StoryTrace, dimensions: int) -> Told:
+def _read(trace: analysis.StoryTrace, dimensions: int) -> Story:
     try:
         content = base64.b64decode(trace.vector, validate=True)
     except binascii.Error as error:
@@ -221,4 +219,4 @@ def _read(trace: analysis.StoryTrace, dimensions: int) -> Told:
         raise FactoryError(f"a story's trace by {trace.engine} holds {len(content)} bytes instead of {expected}")
     vector = np.frombuffer(content[: -_SILENCE.itemsize], _VECTOR).astype(np.float32)
     (silence,) = np.frombuffer(content[-_SILENCE.itemsize :], _SILENCE)
-    return Told(trace.texts, vector, trace.words, int(silence))
+    return Story(trace.texts, vector, trace.words, int(silence))

@@ -63,7 +63,7 @@ async def test_headlines_join_their_story_as_they_arrive(analyst: local.LocalAna
 
 
 @needs_data
-async def test_stories_do_not_depend_on_an_order_that_tells_something(
+async def test_headlines_in_no_order_still_find_most_of_their_story(
     analyst: local.LocalAnalyst, folder: reading.Folder
 ) -> None:
     headlines = folder.stories["stories.tsv"]

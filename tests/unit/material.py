@@ -40,8 +40,8 @@ Doctors expect results in autumn. The trial is paid by the university."""
 LATER = """\
 Tidal power plant gives its first electricity|A tidal power plant in the strait gave its first electricity on Tuesday. \
 Its turbines are to supply 9,000 homes with renewable energy. Fishermen fear that the currents change.
-Grid operator orders storage for wind power|The grid operator ordered storage for surplus wind power of 500 megawatts. \
-Batteries and pumped water take it up. Electricity becomes cheaper at night, the operator expects."""
+Homeowners wait months for solar panels|Whoever wants solar panels waits for months, as electricians are scarce. \
+Installers train more apprentices for renewable energy. Electricity from the roof stays cheap, they say."""
 
 
 def articles(lines: str, host: str = "news.example", start: int = 1) -> list[artifacts.Article]:

@@ -98,6 +98,12 @@ async def test_texts_without_words_tell_stories_of_their_own(analyst: local.Loca
     assert (await analyst.stories(["", "!!!", BRIDGE[0]])).numbers == (0, 1, 2)
 
 
+async def test_a_text_without_words_makes_no_others_join(analyst: local.LocalAnalyst) -> None:
+    known = (await analyst.stories([BRIDGE[0], FERRY[0]])).traces
+    told = await analyst.stories(["", *RAIN, BRIDGE[1]], known)
+    assert told.numbers == (2, 3, 3, 0)
+
+
 async def test_articles_on_one_topic_are_several_stories(analyst: local.LocalAnalyst) -> None:
     texts = [
         "Solar farm opens near Lund\nA solar farm of forty hectares opened near Lund on Monday after two years.",

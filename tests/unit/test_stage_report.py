@@ -160,8 +160,8 @@ async def test_the_same_story_is_told_once_with_all_its_sources(analyst: local.L
     storm = [
         "Storm breaks wind turbine near Tarpon Bay|A storm broke a wind turbine near Tarpon Bay on Friday. "
         "The wind farm gives no electricity until the grid is repaired.",
-        "Wind turbine near Tarpon Bay broken by storm|A wind turbine near Tarpon Bay was broken by a storm on Friday. "
-        "The wind farm sends electricity to the grid again within weeks.",
+        "Wind turbine near Tarpon Bay broken by storm|The storm of Friday has torn a blade off a wind turbine close to "
+        "Tarpon Bay, the utility writes. Engineers hope to have it on the grid again before the summer.",
     ]
     feeds = material.gathered(
         material.feed(material.articles(material.ENERGY)),
