@@ -137,10 +137,13 @@ class LocalAnalyst:
         mean = np.asarray(self._subjects.mean(axis=0), np.float32)
         beginnings = [_beginning(body) for body in texts]
         stems = [[stem[: stories.LONGEST_WORD] for stem in text.stems(body)] for body in beginnings]
+        scales = [
+            stories.scale(len(found), article="\n" in body.strip()) for found, body in zip(stems, texts, strict=True)
+        ]
         compared = stories.Texts(
             embedding.centred(self._vectors(beginnings), mean),
             [sorted(set(found)) for found in stems],
-            np.array([stories.scale(len(found)) for found in stems]),
+            np.array(scales),
         )
         return stories.follow(self.name, compared, known)
 

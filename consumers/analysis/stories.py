@@ -31,6 +31,10 @@ HALF_LENGTH = 80
 """A text of so many saying words carries half of its story. What short texts leave out attenuates their similarity
 (Spearman 1904): two headlines are less alike than the same with a sentence each, and need less to be one story."""
 
+OF_ONE_TOPIC = 1.15
+"""By how much more alike articles must be than headlines: they come selected for a topic, which makes strangers alike,
+and a story that hides in another's is a worse mistake than one that is told twice."""
+
 BATCH = 500
 """At most so many texts are clustered at a time; more go through in turn."""
 
@@ -111,9 +115,10 @@ def _join(texts: Texts, told: dict[int, Story], new_from: int) -> list[int]:
     return numbers
 
 
-def scale(words: int) -> float:
+def scale(words: int, *, article: bool) -> float:
     """What the vector of a text of so many saying words is multiplied by, to compare as that of a headline would."""
-    return math.sqrt((1 + HALF_LENGTH / max(1, words)) / (1 + HALF_LENGTH / HEADLINE))
+    length = (1 + HALF_LENGTH / max(1, words)) / (1 + HALF_LENGTH / HEADLINE)
+    return math.sqrt(length / OF_ONE_TOPIC if article else length)
 
 
 def _similarity(texts: Texts, told: Sequence[Story]) -> Floats:
