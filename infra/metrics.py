@@ -6,15 +6,17 @@ combination of labels is a time series of its own. What is measured in one proce
 query; what the database alone knows is in ``infra/census`` and is the same whichever coordinator is asked.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import prometheus_client
 
 from contracts.errors import ErrorClass
 from contracts.stages import Usage
 from contracts.tiers import Tier
+from infra.llm.faults import Outcome
 from infra.registries import COUNTS, LIFE, QUICK, REGISTRIES, ROWS, WORK, Described, Process, counter, gauge, histogram
 
+LLM_OUTCOMES = ("cached", *(outcome.value for outcome in Outcome))
 MOST_MODELS = 50
 """Names of models that have time series of their own; further ones are counted together."""
 
@@ -195,6 +197,22 @@ TOKENS = counter(
     *("model", "direction"),
 )
 
+LLM_CALLS = counter(
+    "worker",
+    "factory_llm_calls_total",
+    "Questions to language models by what became of them: cached (kept from before, no call), answered, invalid "
+    "(breaks the shape or a rule), truncated, declined, limited (429, 503), rejected (other 4xx), failed (5xx), lost (no whole "
+    "answer), unreachable.",
+    *("model", "outcome"),
+)
+LLM_WAIT = histogram(
+    "worker",
+    "factory_llm_wait_seconds",
+    "Waiting for a turn at a model, whose limits all workers share.",
+    WORK,
+    "model",
+)
+
 # --- The process ---
 
 READY = gauge("every process", "factory_ready", "1 while the process is ready, 0 while a fault is noted.")
@@ -251,6 +269,13 @@ def expect_work(stage: str) -> None:
     for result in ("hit", "miss"):
         CACHE.labels(stage, result)
     COST.labels(stage, "")
+
+
+def expect_models(models: Iterable[str]) -> None:
+    """Has what a worker counts of these models begin at 0."""
+    for model in models:
+        for outcome in LLM_OUTCOMES:
+            LLM_CALLS.labels(model, outcome)
 
 
 def paid(stage: str, dollars: float, usage: Usage | None) -> None:

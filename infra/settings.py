@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from infra import failpoints, variables
+from infra.llm import options
 from infra.variables import SettingsError as SettingsError
 
 # The variables of one server belong together: they come all from the environment or all from stack.env.
@@ -22,6 +23,9 @@ SERVERS: Mapping[str, tuple[str, ...]] = {
         "FACTORY_S3_REGION",
     ),
 }
+OTHERS = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
+"""Variables without the factory's prefix, as every program that asks a language model knows them."""
+
 STACK_FILE = "stack.env"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("console", "json")
@@ -62,15 +66,16 @@ class Settings:
     drain_seconds: float = 30.0
     retention_days: int = 90
     failpoint: frozenset[failpoints.Armed] = frozenset()
+    llm: options.Options = field(default_factory=options.Options)
 
     @property
     def secrets(self) -> frozenset[str]:
         """Every password and key in here, as it is and as it stands in a URL: what no log may hold."""
         urls = (
             *(self.amqp_url, self.amqp_admin_url, self.database_url, self.worker_database_url),
-            *(self.s3_endpoint, self.traces_endpoint),
+            *(self.s3_endpoint, self.traces_endpoint, self.llm.url),
         )
-        found = {self.s3_secret_key}
+        found = {self.s3_secret_key, self.llm.key}
         for parts in map(urlsplit, urls):
             found |= {parts.password or "", *parse_qs(parts.query).get("password", [])}
         found |= {unquote(secret) for secret in found}
@@ -153,6 +158,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         drain_seconds=variables.number(values, "FACTORY_DRAIN_SECONDS", float, Settings.drain_seconds),
         retention_days=variables.number(values, "FACTORY_RETENTION_DAYS", int, Settings.retention_days, least=0),
         failpoint=variables.optional(values, "FACTORY_FAILPOINT", variables.armed, Settings.failpoint),
+        llm=options.read(values),
     )
     return _coherent(settings)
 
@@ -178,7 +184,7 @@ def write_stack(home: Path, values: Mapping[str, str]) -> None:
 
 
 def _complete(environ: Mapping[str, str], stack: Mapping[str, str]) -> dict[str, str]:
-    values = {name: value for name, value in environ.items() if name.startswith("FACTORY_")}
+    values = {name: value for name, value in environ.items() if name.startswith("FACTORY_") or name in OTHERS}
     for names in SERVERS.values():
         if not values.get(names[0]):
             values.update({name: stack[name] for name in names if name in stack})
