@@ -201,8 +201,8 @@ LLM_CALLS = counter(
     "worker",
     "factory_llm_calls_total",
     "Questions to language models by what became of them: cached (kept from before, no call), answered, invalid "
-    "(breaks the shape or a rule), truncated, declined, limited (429, 503), rejected (other 4xx), failed (5xx), lost (no whole "
-    "answer), unreachable.",
+    "(breaks the shape or a rule), truncated, declined, limited (429, 503), rejected (other 4xx), failed (5xx), "
+    "lost (no whole answer), unreachable.",
     *("model", "outcome"),
 )
 LLM_WAIT = histogram(

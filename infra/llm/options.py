@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from infra import variables
-from infra.llm import prices
+from infra.llm import prices as pricing
 
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,99}")
 
@@ -18,14 +18,14 @@ class Options:
     """
 
     key: str = field(default="", repr=False)
-    url: str = "https://api.openai.com/v1"
+    url: str = field(default="https://api.openai.com/v1", repr=False)
     models: tuple[str, ...] = ()
     seconds: float = 60.0
     concurrency: int = 8
     requests: int = 500
     tokens: int = 200_000
     thinking: int = 4000
-    prices: Mapping[str, prices.Price] = field(default_factory=dict)
+    prices: Mapping[str, pricing.Price] = field(default_factory=dict)
 
     @property
     def on(self) -> bool:
@@ -37,7 +37,7 @@ def read(values: Mapping[str, str]) -> Options:
     """The options of an environment; raises SettingsError."""
     return Options(
         key=values.get("OPENAI_API_KEY", ""),
-        url=variables.url(values, "OPENAI_BASE_URL", ("http", "https"), required=False) or Options.url,
+        url=variables.url(values, "OPENAI_BASE_URL", ("http", "https"), required=False) or Options().url,
         models=variables.optional(values, "FACTORY_LLM_MODELS", _models, Options.models),
         seconds=variables.number(values, "FACTORY_LLM_SECONDS", float, Options.seconds, most=600.0),
         concurrency=variables.number(values, "FACTORY_LLM_CONCURRENCY", int, Options.concurrency),
@@ -59,12 +59,12 @@ def _models(name: str, value: str) -> tuple[str, ...]:
     return found
 
 
-def _prices(name: str, value: str) -> dict[str, prices.Price]:
+def _prices(name: str, value: str) -> dict[str, pricing.Price]:
     found = {}
     for entry in (part.strip() for part in value.split(",") if part.strip()):
         model, _, price = entry.partition("=")
         try:
-            found[model.strip()] = prices.parse(price.strip())
+            found[model.strip()] = pricing.parse(price.strip())
         except ValueError as error:
             raise variables.SettingsError(
                 f"{name}: {entry!r} cannot be used: {error}. Give MODEL=INPUT/CACHED/OUTPUT in dollars for a million "
