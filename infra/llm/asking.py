@@ -17,7 +17,7 @@ from infra import faults, metrics
 from infra.llm import prices, requests
 from infra.llm.endpoint import Endpoint, Reply
 from infra.llm.faults import CallError, GivenUpError, Outcome, Tokens, UnusableError
-from infra.llm.limits import Limits, Turn
+from infra.llm.limits import LONGEST_WAIT, Limits, Turn
 from infra.llm.options import Options
 from infra.llm.prices import Price
 
@@ -129,7 +129,7 @@ class Asker:
         """A reply, after another try where the model is asked too often. Raises GivenUpError."""
         reason = ""
         for _ in range(TRIES_WHERE_LIMITED):
-            patience = self._remaining() - LEFT_FOR_OTHERS
+            patience = self._patience(model)
             if patience <= 0:
                 raise GivenUpError("no time was left to ask it")
             try:
@@ -143,6 +143,11 @@ class Asker:
                 if fault.outcome is not Outcome.LIMITED:
                     break
         raise GivenUpError(reason)
+
+    def _patience(self, model: str) -> float:
+        """Seconds to wait for a turn: all that are left at the last model, some of them where another may be free."""
+        left = self._remaining() - LEFT_FOR_OTHERS
+        return left if model == self._options.models[-1] else min(left, LONGEST_WAIT)
 
     async def _paid(self, model: str, request: requests.Request, prompt: str, turn: Turn) -> Reply:
         price = self._price[model]

@@ -17,8 +17,8 @@ from infra.llm.options import Options
 
 SQL = statements.load("llm")
 
-LONGEST_CLOSED = 30.0
-"""Seconds for which a model that asked to be left alone is waited for; if it is longer, the next one is asked."""
+LONGEST_WAIT = 30.0
+"""Seconds for which a model is waited for that asked to be left alone, or that is busy while another may be free."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 """Seconds between two looks for a free slot: the pause grows with the wait."""
@@ -94,7 +94,7 @@ class Limits:
             if row["granted"]:
                 await self._booked(call, wait, tokens)
                 return
-            if wait > min(left, LONGEST_CLOSED):
+            if wait > min(left, LONGEST_WAIT):
                 raise GivenUpError(f"it takes no more calls for {wait:.0f} s")
             if left <= 0:
                 raise GivenUpError("it had no free slot in time")
