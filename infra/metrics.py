@@ -6,17 +6,15 @@ combination of labels is a time series of its own. What is measured in one proce
 query; what the database alone knows is in ``infra/census`` and is the same whichever coordinator is asked.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import prometheus_client
 
 from contracts.errors import ErrorClass
 from contracts.stages import Usage
 from contracts.tiers import Tier
-from infra.llm.faults import Outcome
 from infra.registries import COUNTS, LIFE, QUICK, REGISTRIES, ROWS, WORK, Described, Process, counter, gauge, histogram
 
-LLM_OUTCOMES = ("cached", *(outcome.value for outcome in Outcome))
 MOST_MODELS = 50
 """Names of models that have time series of their own; further ones are counted together."""
 
@@ -269,13 +267,6 @@ def expect_work(stage: str) -> None:
     for result in ("hit", "miss"):
         CACHE.labels(stage, result)
     COST.labels(stage, "")
-
-
-def expect_models(models: Iterable[str]) -> None:
-    """Has what a worker counts of these models begin at 0."""
-    for model in models:
-        for outcome in LLM_OUTCOMES:
-            LLM_CALLS.labels(model, outcome)
 
 
 def paid(stage: str, dollars: float, usage: Usage | None) -> None:

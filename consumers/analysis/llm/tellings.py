@@ -54,41 +54,38 @@ def telling(topic: Topic, story: Sequence[Evidence]) -> tuple[Question[Story], C
     """
     prompt = prompts.load("telling")
     shown = [_source(evidence) for evidence in story[:MOST_SOURCES]]
-    known = dict(zip(labels.of(shown), zip((evidence.id for evidence in story), shown, strict=False), strict=True))
-
-    def problems(answer: Story) -> list[str]:
-        found = guard.problems(answer.title, guard.LONGEST_TITLE)
-        found += guard.ungrounded(answer.title, shown)
-        if not 1 <= len(answer.happened) <= MOST_HAPPENED or len(answer.differences) > MOST_DIFFERENCES:
-            found.append(f"happened has 1 to {MOST_HAPPENED} sentences and differences at most {MOST_DIFFERENCES}.")
-        texts = {label: body for label, (_, body) in known.items()}
-        for sentence in (*answer.happened, *([answer.matters] if answer.matters else []), *answer.differences):
-            found += _problems(sentence, texts)
-        if any(len(set(sentence.evidence)) < 2 for sentence in answer.differences):
-            found.append("a difference names the labels of both sources.")
-        return found
-
-    def told(sentence: Sentence) -> Told:
-        ids = dict.fromkeys(known[label][0] for label in sentence.evidence)
-        return Told(text=sentence.text.strip(), evidence=tuple(ids))
+    given = labels.of(shown)
+    texts = dict(zip(given, shown, strict=True))
+    ids = {label: (evidence.id,) for label, evidence in zip(given, story, strict=False)}
 
     def made(answer: Story) -> Telling:
         return Telling(
             title=answer.title.strip(),
-            happened=tuple(map(told, answer.happened)),
-            matters=told(answer.matters) if answer.matters else None,
-            differences=tuple(map(told, answer.differences)),
+            happened=tuple(_told(sentence, ids) for sentence in answer.happened),
+            matters=_told(answer.matters, ids) if answer.matters else None,
+            differences=tuple(_told(sentence, ids) for sentence in answer.differences),
         )
 
     asked = Question(
         prompt=prompt.name,
         instructions=prompt.instructions,
-        data=(Block(labels.TOPIC, described(topic)), *map(Block, known, shown)),
+        data=(Block(labels.TOPIC, described(topic)), *map(Block, given, shown)),
         answer=Story,
         most_tokens=TELLING_TOKENS,
-        problems=problems,
+        problems=lambda answer: _problems_of_story(answer, texts),
     )
     return asked, made
+
+
+def _problems_of_story(story: Story, texts: Mapping[str, str]) -> list[str]:
+    found = guard.problems(story.title, guard.LONGEST_TITLE) + guard.ungrounded(story.title, list(texts.values()))
+    if not 1 <= len(story.happened) <= MOST_HAPPENED or len(story.differences) > MOST_DIFFERENCES:
+        found.append(f"happened has 1 to {MOST_HAPPENED} sentences and differences at most {MOST_DIFFERENCES}.")
+    for sentence in (*story.happened, *([story.matters] if story.matters else []), *story.differences):
+        found += _problems(sentence, texts)
+    if any(len(set(sentence.evidence)) < 2 for sentence in story.differences):
+        found.append("a difference names the labels of both sources.")
+    return found
 
 
 def brief(
@@ -100,7 +97,7 @@ def brief(
     shown = [f"{title}\n{sentence.text}" for title, sentence in every]
     given = labels.of(shown)
     texts = dict(zip(given, shown, strict=True))
-    evidence = {label: sentence.evidence for label, (_, sentence) in zip(given, every, strict=True)}
+    ids = {label: sentence.evidence for label, (_, sentence) in zip(given, every, strict=True)}
 
     def problems(answer: Summary) -> list[str]:
         found = [] if 1 <= len(answer.sentences) <= most else [f"there must be 1 to {most} sentences."]
@@ -109,13 +106,7 @@ def brief(
         return found
 
     def made(answer: Summary) -> tuple[Told, ...]:
-        return tuple(
-            Told(
-                text=sentence.text.strip(),
-                evidence=tuple(dict.fromkeys(id for label in sentence.evidence for id in evidence[label])),
-            )
-            for sentence in answer.sentences
-        )
+        return tuple(_told(sentence, ids) for sentence in answer.sentences)
 
     asked = Question(
         prompt=prompt.name,
@@ -126,6 +117,12 @@ def brief(
         problems=problems,
     )
     return asked, made
+
+
+def _told(sentence: Sentence, ids: Mapping[str, tuple[str, ...]]) -> Told:
+    """The sentence with the evidence behind the labels that it names."""
+    found = dict.fromkeys(id for label in sentence.evidence for id in ids[label])
+    return Told(text=sentence.text.strip(), evidence=tuple(found))
 
 
 def _problems(sentence: Sentence, texts: Mapping[str, str]) -> list[str]:
