@@ -158,9 +158,30 @@ def load(environ: Mapping[str, str]) -> Settings:
         drain_seconds=variables.number(values, "FACTORY_DRAIN_SECONDS", float, Settings.drain_seconds),
         retention_days=variables.number(values, "FACTORY_RETENTION_DAYS", int, Settings.retention_days, least=0),
         failpoint=variables.optional(values, "FACTORY_FAILPOINT", variables.armed, Settings.failpoint),
-        llm=options.read(values),
+        llm=_llm(values),
     )
     return _coherent(settings)
+
+
+def _llm(values: Mapping[str, str]) -> options.Options:
+    default = options.Options()
+    return options.Options(
+        key=values.get("OPENAI_API_KEY", ""),
+        url=variables.url(values, "OPENAI_BASE_URL", ("http", "https"), required=False) or default.url,
+        models=variables.optional(values, "FACTORY_LLM_MODELS", options.names, default.models),
+        prices=variables.optional(values, "FACTORY_LLM_PRICES", options.prices, {}),
+        seconds=variables.number(values, "FACTORY_LLM_SECONDS", float, default.seconds, most=600.0),
+        concurrency=variables.number(values, "FACTORY_LLM_CONCURRENCY", int, default.concurrency),
+        requests_per_minute=variables.number(
+            values, "FACTORY_LLM_REQUESTS_PER_MINUTE", int, default.requests_per_minute, least=0
+        ),
+        tokens_per_minute=variables.number(
+            values, "FACTORY_LLM_TOKENS_PER_MINUTE", int, default.tokens_per_minute, least=0
+        ),
+        thinking_tokens=variables.number(
+            values, "FACTORY_LLM_THINKING_TOKENS", int, default.thinking_tokens, least=0
+        ),
+    )
 
 
 def read_stack(home: Path) -> dict[str, str]:

@@ -37,9 +37,12 @@ Answer = dict[str, Any]
 TOLD = ("answer", "truncated", "schema", "chatty", "refusal", "wrong_ids")
 """Faults and answers that the client is told the price of."""
 
-FREE = ("limited", "overloaded", "rejected")
+FREE = ("limited", "overloaded", "rejected", "quota")
 LOST = ("failed", "hang", "half", "garbage")
 """Faults after which the client cannot know what it has to pay; the first and the last cost nothing."""
+
+
+_STATUS = {"limited": 429, "overloaded": 503, "rejected": 400, "quota": 429, "failed": 500}
 
 
 @dataclasses.dataclass
@@ -114,10 +117,10 @@ class Server:
         answer: Any = _ANSWERS[name](blocks)
         if self.obey:
             answer = self.obey(call, answer)
-        if kind in ("limited", "overloaded", "rejected", "failed"):
-            status = {"limited": 429, "overloaded": 503, "rejected": 400, "failed": 500}[kind]
+        if status := _STATUS.get(kind):
             headers = {"Retry-After": self.retry_after} if kind in ("limited", "overloaded") else {}
-            return web.json_response({"error": {"message": kind}}, status=status, headers=headers)
+            error = {"message": kind, "code": "insufficient_quota" if kind == "quota" else kind}
+            return web.json_response({"error": error}, status=status, headers=headers)
         if kind == "garbage":
             return web.Response(text="<html>a proxy's own page</html>", content_type="text/html")
         content, finish, refusal = _spoilt(kind, answer if isinstance(answer, str) else json.dumps(answer), answer)

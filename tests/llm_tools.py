@@ -23,9 +23,9 @@ def chosen(server: llm_server.Server, **fields: Any) -> options.Options:
         url=server.url,
         models=MODELS,
         seconds=5.0,
-        requests=0,
-        tokens=0,
-        thinking=0,
+        requests_per_minute=0,
+        tokens_per_minute=0,
+        thinking_tokens=0,
         prices=dict.fromkeys(MODELS, prices.parse(llm_server.PRICES)),
     )
     return dataclasses.replace(given, **fields)

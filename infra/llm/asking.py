@@ -69,7 +69,7 @@ class Asker:
 
     async def ask(self, question: Question[A]) -> A:
         """A kept answer of any model, or that of the first one that gives one."""
-        request = requests.of(question, self._options.thinking)
+        request = requests.of(question, self._options.thinking_tokens)
         for model in self._options.models:
             if (kept := await self._kept(model, request, question)) is not None:
                 return kept
@@ -145,8 +145,9 @@ class Asker:
         raise GivenUpError(reason)
 
     def _patience(self, model: str) -> float:
-        """Seconds to wait for a turn: all that are left at the last model, some of them where another may be free."""
+        """Seconds to wait for a turn: what is left besides the call, or less where another model may be free."""
         left = self._remaining() - LEFT_FOR_OTHERS
+        left -= min(self._options.seconds, left / 2)
         return left if model == self._options.models[-1] else min(left, LONGEST_WAIT)
 
     async def _paid(self, model: str, request: requests.Request, prompt: str, turn: Turn) -> Reply:

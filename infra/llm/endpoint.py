@@ -24,6 +24,9 @@ UNUSABLE_SECONDS = 60.0
 
 CONNECT_SECONDS = 10.0
 UNUSABLE = frozenset({401, 403, 404})
+NO_MONEY = "insufficient_quota"
+"""Comes with status 429 where the account at the service is empty: waiting does not help."""
+
 _NOTHING_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 
 
@@ -145,17 +148,27 @@ def _refused(response: httpx2.Response) -> CallError:
     status = response.status_code
     tokens = _tokens(response.content)
     free = tokens is None and (status < 500 or status == 503)
-    if status in (429, 503):
+    if status in (429, 503) and _code(response.content) != NO_MONEY:
         wait = _left_alone(response.headers)
         return CallError(
             Outcome.LIMITED, f"it takes no more calls for {wait:.0f} s", free=free, tokens=tokens, after=wait
         )
     if status < 500:
-        after = UNUSABLE_SECONDS if status in UNUSABLE else None
+        after = UNUSABLE_SECONDS if status in UNUSABLE or status == 429 else None
         return CallError(
             Outcome.REJECTED, f"it refuses the call (status {status})", free=free, tokens=tokens, after=after
         )
     return CallError(Outcome.FAILED, f"it failed (status {status})", free=free, tokens=tokens)
+
+
+def _code(body: bytes) -> object:
+    """The service's own word for what is wrong, if it gives one."""
+    try:
+        told = json.loads(body)
+    except ValueError:
+        return None
+    error = told.get("error") if isinstance(told, dict) else None
+    return error.get("code") if isinstance(error, dict) else None
 
 
 def _left_alone(headers: Mapping[str, str]) -> float:

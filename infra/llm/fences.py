@@ -2,20 +2,16 @@
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Sequence
 
 from contracts.llm import Block
+from contracts.visible import visible
 
 MOST_CHARACTERS = 20_000
 """Of one block; what is longer is cut."""
 
 MARK_CHARACTERS = 16
 
-_HIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs"})
-"""Unicode's categories of control, format (zero width, direction, tags), unassigned, private, surrogate characters."""
-
-_VARIATION = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 _BRACKETS = re.compile(r"<{3,}|>{3,}")
 
 RULES = """\
@@ -28,10 +24,8 @@ asked for and nothing else."""
 
 
 def clean(text: str) -> str:
-    """The text in composed form (Unicode's NFC) without invisible characters, cut to its limit."""
-    composed = unicodedata.normalize("NFC", text[: 2 * MOST_CHARACTERS])
-    visible = "".join(c for c in composed if c in "\n\t" or unicodedata.category(c) not in _HIDDEN)
-    return _BRACKETS.sub(" ", _VARIATION.sub("", visible))[:MOST_CHARACTERS].strip()
+    """What can be seen of the text, cut to its limit, without runs of the brackets that stand around blocks."""
+    return _BRACKETS.sub(" ", visible(text[: 2 * MOST_CHARACTERS]))[:MOST_CHARACTERS].strip()
 
 
 def fenced(blocks: Sequence[Block]) -> str:

@@ -11,11 +11,9 @@ from uuid import UUID
 import structlog
 
 from contracts.errors import OutageError
-from infra import database, faults, identifiers, metrics, statements
+from infra import database, faults, identifiers, metrics, turns
 from infra.llm.faults import GivenUpError
 from infra.llm.options import Options
-
-SQL = statements.load("llm")
 
 LONGEST_WAIT = 30.0
 """Seconds for which a model is waited for that asked to be left alone, or that is busy while another may be free."""
@@ -50,6 +48,7 @@ class Limits:
     def __init__(self, pool: database.Pool, options: Options) -> None:
         self._pool = pool
         self._options = options
+        self._limits = turns.Limits(options.concurrency, options.requests_per_minute, options.tokens_per_minute)
         # So that no more callers of this process look for a free slot than there are slots.
         self._here: dict[str, asyncio.Semaphore] = {}
 
@@ -79,26 +78,24 @@ class Limits:
 
     async def leave_alone(self, model: str, seconds: float) -> None:
         """Has no process ask the model for so many seconds."""
-        await self._ask(SQL["leave_alone"], model, seconds)
+        async with self._connected() as connection:
+            await turns.leave_alone(connection, model, seconds)
 
     async def _taken(self, call: UUID, model: str, tokens: int, until: float) -> None:
-        options = self._options
-        limits = (options.concurrency, float(options.requests), float(options.tokens))
         pause = FIRST_PAUSE
         while True:
-            left = until - time.monotonic()
-            (row,) = await self._ask(
-                SQL["take"], call, model, *limits, float(tokens), max(left, 0.0), options.seconds + GRACE
-            )
-            wait: float = row["wait"]
-            if row["granted"]:
-                await self._booked(call, wait, tokens)
+            left = max(until - time.monotonic(), 0.0)
+            async with self._connected() as connection:
+                hold = self._options.seconds + GRACE
+                told = await turns.take(connection, call, model, self._limits, tokens, left, hold)
+            if told.granted:
+                await self._booked(call, told.wait, tokens)
                 return
-            if wait > min(left, LONGEST_WAIT):
-                raise GivenUpError(f"it takes no more calls for {wait:.0f} s")
-            if left <= 0:
+            if told.wait > min(left, LONGEST_WAIT):
+                raise GivenUpError(f"it takes no more calls for {told.wait:.0f} s")
+            if left == 0:
                 raise GivenUpError("it had no free slot in time")
-            await asyncio.sleep(min(wait or pause * _CHANCE.uniform(0.7, 1.3), left))
+            await asyncio.sleep(min(told.wait or pause * _CHANCE.uniform(0.7, 1.3), left))
             pause = min(LONGEST_PAUSE, 1.5 * pause)
 
     async def _booked(self, call: UUID, wait: float, tokens: int) -> None:
@@ -111,14 +108,16 @@ class Limits:
 
     async def _give_back(self, call: UUID, turn: Turn) -> None:
         try:
-            await self._ask(SQL["give_back"], call, float(turn.requests), float(turn.tokens))
+            async with self._connected() as connection:
+                await turns.give_back(connection, call, turn.requests, turn.tokens)
         except OutageError as error:
             # It expires by itself, and what was asked is worth more than the turn.
             log.warning("llm_turn_not_given_back", call=str(call), error=faults.told(error))
 
-    async def _ask(self, statement: str, *arguments: object) -> list[database.Row]:
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[database.Connection]:
         try:
             async with self._pool.acquire() as connection:
-                return list(await connection.fetch(statement, *arguments))
+                yield connection
         except (database.Failure, *database.UNAVAILABLE) as error:
-            raise OutageError(f"the limits of models cannot be read: {error!r}") from error
+            raise OutageError(f"the limits of language models cannot be read: {error!r}") from error

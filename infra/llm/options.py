@@ -12,9 +12,9 @@ _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,99}")
 
 @dataclass(frozen=True)
 class Options:
-    """Which models are asked and where; ``requests`` and ``tokens`` are limits a minute for each model, 0 is none.
+    """Which models are asked and where; the limits hold for each model, and 0 a minute is none.
 
-    ``thinking`` are tokens that a model may use before it begins to answer; services count them as output.
+    ``thinking_tokens`` are those that a model may use before it begins to answer; services count them as output.
     """
 
     key: str = field(default="", repr=False)
@@ -22,9 +22,9 @@ class Options:
     models: tuple[str, ...] = ()
     seconds: float = 60.0
     concurrency: int = 8
-    requests: int = 500
-    tokens: int = 200_000
-    thinking: int = 4000
+    requests_per_minute: int = 500
+    tokens_per_minute: int = 200_000
+    thinking_tokens: int = 4000
     prices: Mapping[str, pricing.Price] = field(default_factory=dict)
 
     @property
@@ -33,22 +33,8 @@ class Options:
         return bool(self.key and self.models)
 
 
-def read(values: Mapping[str, str]) -> Options:
-    """The options of an environment; raises SettingsError."""
-    return Options(
-        key=values.get("OPENAI_API_KEY", ""),
-        url=variables.url(values, "OPENAI_BASE_URL", ("http", "https"), required=False) or Options().url,
-        models=variables.optional(values, "FACTORY_LLM_MODELS", _models, Options.models),
-        seconds=variables.number(values, "FACTORY_LLM_SECONDS", float, Options.seconds, most=600.0),
-        concurrency=variables.number(values, "FACTORY_LLM_CONCURRENCY", int, Options.concurrency),
-        requests=variables.number(values, "FACTORY_LLM_REQUESTS_PER_MINUTE", int, Options.requests, least=0),
-        tokens=variables.number(values, "FACTORY_LLM_TOKENS_PER_MINUTE", int, Options.tokens, least=0),
-        thinking=variables.number(values, "FACTORY_LLM_THINKING_TOKENS", int, Options.thinking, least=0),
-        prices=variables.optional(values, "FACTORY_LLM_PRICES", _prices, {}),
-    )
-
-
-def _models(name: str, value: str) -> tuple[str, ...]:
+def names(name: str, value: str) -> tuple[str, ...]:
+    """Names of models, as FACTORY_LLM_MODELS lists them; each counts once."""
     found = tuple(dict.fromkeys(entry.strip() for entry in value.split(",") if entry.strip()))
     for entry in found:
         if not _MODEL.fullmatch(entry):
@@ -59,7 +45,8 @@ def _models(name: str, value: str) -> tuple[str, ...]:
     return found
 
 
-def _prices(name: str, value: str) -> dict[str, pricing.Price]:
+def prices(name: str, value: str) -> dict[str, pricing.Price]:
+    """Prices by model, as FACTORY_LLM_PRICES lists them."""
     found = {}
     for entry in (part.strip() for part in value.split(",") if part.strip()):
         model, _, price = entry.partition("=")

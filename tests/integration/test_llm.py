@@ -113,6 +113,7 @@ async def test_after_one_mending_the_next_model_is_asked(
         ("refusal", 1, "declined to answer"),
         ("schema", 2, "cannot be used, even mended"),
         ("rejected", 1, "refuses the call \\(status 400\\)"),
+        ("quota", 1, "refuses the call \\(status 429\\)"),
         ("failed", 1, "failed \\(status 500\\)"),
         ("half", 1, "connection broke"),
         ("garbage", 1, "not one of the protocol"),
@@ -345,7 +346,7 @@ async def test_tokens_are_limited_as_requests_are_and_what_is_not_used_comes_bac
 async def test_a_cancelled_caller_gives_its_turn_back(
     tables: Factory, pool: database.Pool, server: llm_server.Server, key: messages.TaskKey
 ) -> None:
-    async with llm_tools.connected(pool, server, requests=6) as service:
+    async with llm_tools.connected(pool, server, requests_per_minute=6) as service:
         await llm_tools.asker(service, pool, key).ask(question())
         waiting = asyncio.create_task(llm_tools.asker(service, pool, key, seconds=600).ask(question("beekeeping")))
 

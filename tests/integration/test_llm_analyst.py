@@ -24,6 +24,8 @@ from tests.integration import money
 ARTICLES = 500
 STORY = 3
 FAULTS = 0.05
+BRIEF = ("limited", "overloaded", "rejected")
+"""Free faults after which a model can soon be asked again."""
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,7 @@ async def test_the_ledger_is_what_the_service_counts_over_500_articles_and_the_s
     tables: Factory, pool: database.Pool, service: asking.Service, server: llm_server.Server,
     engine: local.LocalAnalyst,
 ) -> None:  # fmt: skip
-    faults = (*llm_server.TOLD[1:], *llm_server.FREE)
+    faults = (*llm_server.TOLD[1:], *BRIEF)
     server.fault_of = sometimes(faults)
     key = await money.running(tables)
     first = analyst_of(engine, service, pool, key)
@@ -122,7 +124,7 @@ async def test_of_calls_whose_end_nobody_knows_the_reservation_counts_and_of_all
     tables: Factory, pool: database.Pool, service: asking.Service, server: llm_server.Server,
     engine: local.LocalAnalyst,
 ) -> None:  # fmt: skip
-    faults = (*llm_server.TOLD[1:], *llm_server.FREE, *llm_server.LOST)
+    faults = (*llm_server.TOLD[1:], *BRIEF, *llm_server.LOST)
     server.fault_of = sometimes(faults)
     key = await money.running(tables)
     await report(analyst_of(engine, service, pool, key))
@@ -313,6 +315,12 @@ async def test_an_order_in_a_feed_changes_nothing_even_where_the_model_obeys(
         for text in (telling.title, *(told.text for told in said)):
             assert guard.problems(text) == [], attempt.name
             assert not repeats(text, instructions), attempt.name
+    brief = await analyst.brief(llm_news.TOPIC, locally, 5)
+    if brief != await engine.brief(llm_news.TOPIC, locally, 5):
+        known = {source.id for story in stories for source in story}
+        assert {id for told in brief for id in told.evidence} <= known
+        assert [problem for told in brief for problem in guard.problems(told.text)] == []
+        assert not any(repeats(told.text, instructions) for told in brief)
     # An order in plain words may be told as what a source says; an answer of any other kind is never taken.
     assert (taken > 0) == (name == "it writes the order down")
 

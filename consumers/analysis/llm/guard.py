@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from consumers.analysis import support, text
+from contracts.visible import HIDDEN
 
 LONGEST_SENTENCE = 400
 LONGEST_TITLE = 160
@@ -34,7 +35,7 @@ def problems(sentence: str, longest: int = LONGEST_SENTENCE) -> list[str]:
         found.append("a text holds an address of a page or a person; name the site or person in words.")
     if _MARKUP.search(sentence):
         found.append("a text holds markup, brackets or line breaks; write plain sentences.")
-    if any(unicodedata.category(c) in ("Cc", "Cf", "Cn", "Co", "Cs") for c in sentence):
+    if any(unicodedata.category(c) in HIDDEN for c in sentence):
         found.append("a text holds characters that cannot be seen.")
     if any(len(word) > LONGEST_WORD for word in sentence.split()) or any(map(_mixed, _LETTERS.findall(sentence))):
         found.append("a text holds a word that is none: too long, or of letters of several scripts.")

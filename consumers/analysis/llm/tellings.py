@@ -7,6 +7,7 @@ from consumers.analysis.llm.relevance import described
 from contracts.analysis import Evidence, Telling, Told, Topic
 from contracts.llm import Block, Question
 from contracts.model import Model
+from contracts.visible import visible
 
 MOST_SOURCES = 6
 SHOWN_CHARACTERS = 1200
@@ -44,7 +45,7 @@ class Summary(Model):
 def _source(evidence: Evidence) -> str:
     day = evidence.published.date().isoformat() if evidence.published else "no date"
     # What is checked against is what was shown: the head of a block is evidence like its text.
-    return f"{evidence.title}\n{evidence.source}, {evidence.site}, {day}\n{evidence.text[:SHOWN_CHARACTERS]}"
+    return visible(f"{evidence.title}\n{evidence.source}, {evidence.site}, {day}\n{evidence.text[:SHOWN_CHARACTERS]}")
 
 
 def telling(topic: Topic, story: Sequence[Evidence]) -> tuple[Question[Story], Callable[[Story], Telling]]:

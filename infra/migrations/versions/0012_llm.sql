@@ -19,7 +19,7 @@ CREATE TABLE shared.llm_calls (
 COMMENT ON TABLE shared.llm_calls IS 'calls under way; one whose process died counts until it expires';
 CREATE INDEX llm_calls_model ON shared.llm_calls (model, expires_at);
 
--- Takes a turn at a model for $1, which asks for the_tokens and may hold its slot for "hold" seconds.
+-- Takes a turn at a model for a call, which asks for the_tokens and may hold its slot for "hold" seconds.
 --
 -- A bucket holds a tenth of what a minute allows and is refilled with nine tenths of it a minute, so that no minute ever
 -- sees more than the limit (of tokens: and one call more, since a call larger than the bucket only has to find it full).
