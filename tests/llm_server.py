@@ -58,7 +58,8 @@ class Call:
 
 
 class Server:
-    """The models of one test. ``faults`` are the kinds of the next answers; when there are none left, it behaves.
+    """The models of one test. ``faults`` are the kinds of the next answers; when there are none left, ``fault_of`` says
+    the kind by the number of the question, and whether it was asked before, of whichever model.
 
     ``obey`` replaces the well-behaved answer: it is what a model writes that does what its data say.
     """
@@ -67,7 +68,7 @@ class Server:
         self.url = ""
         self.calls: list[Call] = []
         self.faults: collections.deque[str] = collections.deque()
-        self.fault_of: Callable[[int], str] = lambda number: "answer"
+        self.fault_of: Callable[[int, bool], str] = lambda number, again: "answer"
         self.faults_of_model: dict[str, str] = {}
         self.obey: Callable[[Call, Answer], Any] | None = None
         self.wrong_requests: list[str] = []
@@ -76,6 +77,7 @@ class Server:
         self.retry_after = "0"
         self.delay = 0.0
         self._seen: set[str] = set()
+        self._asked: dict[str, int] = {}
 
     @property
     def spent(self) -> int:
@@ -110,7 +112,9 @@ class Server:
         blocks = {found["label"]: found["text"] for found in _BLOCK.finditer(user)}
         name = asked["response_format"]["json_schema"]["name"]
         model = asked["model"]
-        kind = self.faults.popleft() if self.faults else self.fault_of(len(self.calls))
+        again = user in self._asked
+        number = self._asked.setdefault(user, len(self._asked))
+        kind = self.faults.popleft() if self.faults else self.fault_of(number, again)
         kind = self.faults_of_model.get(model, kind)
         call = Call(model, name, kind, blocks, system, 0)
         self.calls.append(call)

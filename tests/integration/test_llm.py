@@ -124,7 +124,7 @@ async def test_a_model_that_gives_nothing_usable_is_left_for_the_next_and_the_la
     tables: Factory, pool: database.Pool, service: asking.Service, server: llm_server.Server, key: messages.TaskKey,
     kind: str, calls: int, reason: str,
 ) -> None:  # fmt: skip
-    server.fault_of = lambda number: kind
+    server.fault_of = lambda number, again: kind
     with pytest.raises(llm.LlmError, match=f"no model answered 'words/1'.*tiny: .*{reason}.*other: .*{reason}"):
         await llm_tools.asker(service, pool, key).ask(question())
     assert [call.model for call in server.calls] == ["tiny"] * calls + ["other"] * calls

@@ -55,7 +55,7 @@ MODELS = Section(
     (
         graph(
             "Questions, by what became of them",
-            "Each second. Cached ones were answered before and cost nothing; others but the answered gave nothing usable.",
+            "Each second. Cached ones were answered before and cost nothing; the rest but the answered gave nothing.",
             Prometheus("sum by (outcome) (rate(factory_llm_calls_total[$__rate_interval]))", "{{outcome}}"),
             unit="ops",
             stacked=True,
