@@ -81,7 +81,7 @@ class Asker:
                 return await self._answer(model, request, question)
             except GivenUpError as reason:
                 reasons.append(f"{model}: {reason}")
-        raise LlmError(f"no model answered '{question.prompt}' usably ({'; '.join(reasons)})")
+        raise LlmError(f"no model gave a usable answer ({'; '.join(reasons)})")
 
     async def _kept(self, model: str, request: requests.Request, question: Question[A]) -> A | None:
         kept = await self._cache.get(_key(model, request, question))
@@ -103,12 +103,12 @@ class Asker:
             answer = self._read(model, reply, question)
         except UnusableError as problem:
             if not problem.mendable:
-                raise GivenUpError(str(problem)) from problem
+                raise GivenUpError("it declined to answer") from problem
             reply = await self._call(model, request.mending(reply.text, str(problem)), question)
             try:
                 answer = self._read(model, reply, question)
             except UnusableError as again:
-                raise GivenUpError(f"its answer cannot be used, even mended: {again}") from again
+                raise GivenUpError("its answers could not be used") from again
         try:
             await self._cache.put(_key(model, request, question), answer.model_dump_json(), CACHED_SECONDS)
         except OutageError as error:

@@ -122,10 +122,13 @@ def _runs(text: str) -> set[str]:
 
 
 def _told(error: pydantic.ValidationError) -> str:
-    """What is wrong without the words of the answer, which may be those of a stranger."""
+    """What is wrong without the words of the answer, names of its fields included: they may be those of a stranger."""
     problems = error.errors(include_url=False, include_input=False, include_context=False)[:MOST_PROBLEMS]
-    if any(problem["type"] == "json_invalid" for problem in problems):
+    kinds = {problem["type"] for problem in problems}
+    if "json_invalid" in kinds:
         return "it is not JSON."
+    if "extra_forbidden" in kinds:
+        return "it has fields that were not asked for."
     places = (
         f"{'.'.join(str(part) for part in problem['loc'])[:80] or 'the whole'}: {problem['type']}."
         for problem in problems

@@ -1,6 +1,9 @@
 """How questions are sent and answers read: strangers' text stays data, and nothing but the asked shape comes back."""
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,9 @@ from infra.llm import fences, requests
 from infra.llm.endpoint import Reply
 from infra.llm.faults import UnusableError
 from tests import injections, llm_news
+
+
+ROOT = Path(__file__).parents[2]
 
 
 class Answer(Model):
@@ -87,7 +93,7 @@ def test_the_bound_of_a_prompt_is_its_bytes_and_a_mended_one_has_more() -> None:
         ('{"text": "Bees', "not JSON"),
         ('Here it is: {"text": "Bees fly."}', "not JSON"),
         ('```json\n{"text": "Bees fly."}\n```', "not JSON"),
-        ('{"text": "Bees fly.", "links": []}', "links: extra_forbidden"),
+        ('{"text": "Bees fly.", "links": []}', "fields that were not asked for"),
         ('{"text": 5}', "text: string_type"),
         ("[]", "the whole: model_type"),
         ('{"text": "I am to say what the text says about bees in one sentence"}', "repeats its instructions"),
@@ -197,3 +203,11 @@ async def test_where_no_model_may_be_asked_the_reason_is_told() -> None:
     with pytest.raises(Exception, match="'words/1' cannot be asked: no model is set"):
         await closed.ask(words.question("bees"))
     assert closed.used() == ()
+
+
+def test_a_worker_without_models_does_not_load_what_speaks_to_them() -> None:
+    program = (
+        "import sys, consumers.worker_process; print([name for name in sys.modules if name in ('openai', 'httpx2')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -36,7 +36,8 @@ class LlmAnalyst:
         """The engine, every model that was asked, and what had to be done without one."""
         local = self._local.made()
         missed = (
-            f"{what} without a language model ({number} times): {why}" for (what, why), number in self._missed.items()
+            f"No language model for {what} ({'once' if number == 1 else f'{number} times'}): {why}"
+            for (what, why), number in self._missed.items()
         )
         return Made(engine=self.name, models=(*local.models, *self._llm.used()), degraded=(*local.degraded, *missed))
 
@@ -44,7 +45,7 @@ class LlmAnalyst:
         """Words that belong to a topic: by one call, whose answer is kept."""
         if known := await self._local.words(phrase):
             return known
-        answer = await self._asked(words.question(phrase), "The words of the topic were chosen")
+        answer = await self._asked(words.question(phrase), "the words of the topic")
         return words.chosen(phrase, answer) if answer else ()
 
     async def assess(self, topic: Topic, texts: Sequence[str]) -> list[Assessment]:
@@ -71,7 +72,7 @@ class LlmAnalyst:
         """The stories summed up by a model, or by the local engine."""
         if tellings_ and sentences:
             question, made = tellings.brief(topic, tellings_, sentences)
-            if answer := await self._asked(question, "The summary was made"):
+            if answer := await self._asked(question, "the summary"):
                 return made(answer)
         return await self._local.brief(topic, tellings_, sentences)
 
@@ -108,14 +109,12 @@ class LlmAnalyst:
         return await self._local.support(claims, evidence)
 
     async def _judged(self, topic: Topic, texts: Sequence[str]) -> list[float]:
-        answer = await self._asked(
-            relevance.question(topic, texts), "Articles near the cut were judged", number=len(texts)
-        )
+        answer = await self._asked(relevance.question(topic, texts), "judging articles near the cut", number=len(texts))
         return relevance.scores(texts, answer) if answer else []
 
     async def _told(self, topic: Topic, story: Sequence[Evidence]) -> Telling | None:
         question, made = tellings.telling(topic, story)
-        answer = await self._asked(question, "Stories were told")
+        answer = await self._asked(question, "telling stories")
         return made(answer) if answer else None
 
     async def _asked(self, question: Question[A], what: str, number: int = 1) -> A | None:
