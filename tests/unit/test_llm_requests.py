@@ -17,7 +17,6 @@ from infra.llm.endpoint import Reply
 from infra.llm.faults import UnusableError
 from tests import injections, llm_news
 
-
 ROOT = Path(__file__).parents[2]
 
 
