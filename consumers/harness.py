@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
-from contracts import analysis, errors, messages, model, stages, tiers
+from contracts import analysis, errors, llm, messages, model, stages, tiers
 from contracts import memory as client_memory
 from contracts.memory import KnownStory, PastReport, Recollection, SourceHistory, SourceYield
 
@@ -69,15 +69,18 @@ async def run(
     budget: int | None = None,
     degraded: bool = False,
     memory: "Memory | None" = None,
+    models: llm.Llm | None = None,
 ) -> Result[Output]:
     """Run the stage once on its input; errors of the stage come through, and so does a wrong type of input or output.
 
     Input and output pass through JSON, as they do between processes. ``now`` fixes the time that the stage sees,
     ``budget`` is what its paid calls may cost in all, ``degraded`` is an attempt that is to go without them, and
-    ``memory`` is what the client was told before; afterwards it holds what the stage kept.
+    ``memory`` is what the client was told before; afterwards it holds what the stage kept. ``models`` are the language
+    models, none by default.
     """
     purse = Purse(budget, degraded)
-    context = Context(module.SPEC, analyst, fetch, now or datetime.datetime.now(datetime.UTC), purse, memory)
+    started = now or datetime.datetime.now(datetime.UTC)
+    context = Context(module.SPEC, analyst, fetch, started, purse, memory, models)
     given = module.SPEC.input.model_validate_json(task.model_dump_json())
     if type(given) is not type(task):
         raise TypeError(f"stage '{module.SPEC.name}' takes {module.SPEC.input.__name__}, not {type(task).__name__}")
@@ -206,6 +209,7 @@ class Context:
         now: datetime.datetime,
         purse: Purse | None = None,
         memory: Memory | None = None,
+        models: llm.Llm | None = None,
     ) -> None:
         purse = purse or Purse(None, degraded=False)
         self.key = messages.TaskKey(uuid.UUID(int=0), 1, spec.name, 0, 1)
@@ -219,6 +223,7 @@ class Context:
         )
         self.budget: stages.Budget = purse
         self.analyst = analyst
+        self.llm: llm.Llm = models or llm.ClosedLlm("the test gives no model; give harness.run one as models=")
         self.cache: stages.Cache = Cache()
         self.memory: client_memory.Memory = memory or Memory()
         self.log: stages.Log = self

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, Self, TypeVar
 
 from contracts import messages, model, templates
 from contracts.analysis import Analyst
+from contracts.llm import Llm
 from contracts.memory import Memory
 
 A = TypeVar("A")
@@ -141,6 +142,11 @@ class StageContext(Protocol):
     @property
     def log(self) -> Log:
         """A log whose lines name the task."""
+        ...
+
+    @property
+    def llm(self) -> Llm:
+        """The language models; ``llm.closed`` says why none may be asked, if so."""
         ...
 
     @property

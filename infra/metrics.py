@@ -195,6 +195,22 @@ TOKENS = counter(
     *("model", "direction"),
 )
 
+LLM_CALLS = counter(
+    "worker",
+    "factory_llm_calls_total",
+    "Questions to language models by what became of them: cached (kept from before, no call), answered, invalid "
+    "(breaks the shape or a rule), truncated, declined, limited (429, 503), rejected (other 4xx), failed (5xx), "
+    "lost (no whole answer), unreachable.",
+    *("model", "outcome"),
+)
+LLM_WAIT = histogram(
+    "worker",
+    "factory_llm_wait_seconds",
+    "Waiting for a turn at a model, whose limits all workers share.",
+    WORK,
+    "model",
+)
+
 # --- The process ---
 
 READY = gauge("every process", "factory_ready", "1 while the process is ready, 0 while a fault is noted.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from infra import failpoints, variables
+from infra.llm import options
 from infra.variables import SettingsError as SettingsError
 
 # The variables of one server belong together: they come all from the environment or all from stack.env.
@@ -22,6 +23,9 @@ SERVERS: Mapping[str, tuple[str, ...]] = {
         "FACTORY_S3_REGION",
     ),
 }
+OTHERS = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
+"""Variables without the factory's prefix, as every program that asks a language model knows them."""
+
 STACK_FILE = "stack.env"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("console", "json")
@@ -62,15 +66,16 @@ class Settings:
     drain_seconds: float = 30.0
     retention_days: int = 90
     failpoint: frozenset[failpoints.Armed] = frozenset()
+    llm: options.Options = field(default_factory=options.Options)
 
     @property
     def secrets(self) -> frozenset[str]:
         """Every password and key in here, as it is and as it stands in a URL: what no log may hold."""
         urls = (
             *(self.amqp_url, self.amqp_admin_url, self.database_url, self.worker_database_url),
-            *(self.s3_endpoint, self.traces_endpoint),
+            *(self.s3_endpoint, self.traces_endpoint, self.llm.url),
         )
-        found = {self.s3_secret_key}
+        found = {self.s3_secret_key, self.llm.key}
         for parts in map(urlsplit, urls):
             found |= {parts.password or "", *parse_qs(parts.query).get("password", [])}
         found |= {unquote(secret) for secret in found}
@@ -153,8 +158,30 @@ def load(environ: Mapping[str, str]) -> Settings:
         drain_seconds=variables.number(values, "FACTORY_DRAIN_SECONDS", float, Settings.drain_seconds),
         retention_days=variables.number(values, "FACTORY_RETENTION_DAYS", int, Settings.retention_days, least=0),
         failpoint=variables.optional(values, "FACTORY_FAILPOINT", variables.armed, Settings.failpoint),
+        llm=_llm(values),
     )
     return _coherent(settings)
+
+
+def _llm(values: Mapping[str, str]) -> options.Options:
+    default = options.Options()
+    return options.Options(
+        key=values.get("OPENAI_API_KEY", ""),
+        url=variables.url(values, "OPENAI_BASE_URL", ("http", "https"), required=False) or default.url,
+        models=variables.optional(values, "FACTORY_LLM_MODELS", options.names, default.models),
+        prices=variables.optional(values, "FACTORY_LLM_PRICES", options.prices, {}),
+        seconds=variables.number(values, "FACTORY_LLM_SECONDS", float, default.seconds, most=600.0),
+        concurrency=variables.number(values, "FACTORY_LLM_CONCURRENCY", int, default.concurrency),
+        requests_per_minute=variables.number(
+            values, "FACTORY_LLM_REQUESTS_PER_MINUTE", int, default.requests_per_minute, least=0
+        ),
+        tokens_per_minute=variables.number(
+            values, "FACTORY_LLM_TOKENS_PER_MINUTE", int, default.tokens_per_minute, least=0
+        ),
+        thinking_tokens=variables.number(
+            values, "FACTORY_LLM_THINKING_TOKENS", int, default.thinking_tokens, least=0
+        ),
+    )
 
 
 def read_stack(home: Path) -> dict[str, str]:
@@ -178,7 +205,7 @@ def write_stack(home: Path, values: Mapping[str, str]) -> None:
 
 
 def _complete(environ: Mapping[str, str], stack: Mapping[str, str]) -> dict[str, str]:
-    values = {name: value for name, value in environ.items() if name.startswith("FACTORY_")}
+    values = {name: value for name, value in environ.items() if name.startswith("FACTORY_") or name in OTHERS}
     for names in SERVERS.values():
         if not values.get(names[0]):
             values.update({name: stack[name] for name in names if name in stack})

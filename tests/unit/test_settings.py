@@ -1,5 +1,6 @@
 """Settings: what is read, what is refused and in which words, and that secrets do not show."""
 
+import re
 import stat
 from pathlib import Path
 
@@ -40,11 +41,14 @@ def test_every_secret_is_known_as_it_is_and_as_it_is_written(tmp_path: Path) -> 
         "FACTORY_DATABASE_URL": "postgresql://factory@127.0.0.1/factory?password=query-secret",
         "FACTORY_WORKER_DATABASE_URL": "postgresql://factory_worker:w%40rker-secret@127.0.0.1:5432/factory",
         "FACTORY_TRACES_ENDPOINT": "https://key:trace-secret@collector.example",
+        "OPENAI_API_KEY": "model-secret",
+        "OPENAI_BASE_URL": "https://key:gateway-secret@models.example/v1",
     }
     found = settings.load(environment(tmp_path, **changes))
     encoded = {"w%40rker-secret", "w@rker-secret"}
-    assert found.secrets == {"rabbit-secret", "query-secret", "key-secret", "trace-secret", *encoded}
-    assert "trace-secret" not in repr(found)
+    models = {"model-secret", "gateway-secret"}
+    assert found.secrets == {"rabbit-secret", "query-secret", "key-secret", "trace-secret", *models, *encoded}
+    assert not any(secret in repr(found) for secret in {"trace-secret", *models})
 
 
 @pytest.mark.parametrize("name", sorted(COMPLETE.keys() - {"FACTORY_AMQP_ADMIN_URL"}))
@@ -133,3 +137,30 @@ def test_the_home_folder_is_absolute_and_servers_named_by_the_environment_are_kn
     assert around.home == Path.cwd() / ".factory"
     assert around.names("rabbitmq")
     assert not around.names("postgres")
+
+
+def test_language_models_are_off_without_a_key_or_a_name(tmp_path: Path) -> None:
+    assert not settings.load(environment(tmp_path)).llm.on
+    assert not settings.load(environment(tmp_path, OPENAI_API_KEY="sk-secret")).llm.on
+    assert not settings.load(environment(tmp_path, FACTORY_LLM_MODELS="gpt-5-mini")).llm.on
+    found = settings.load(environment(tmp_path, OPENAI_API_KEY="sk-secret", FACTORY_LLM_MODELS="big, small,big")).llm
+    assert found.on
+    assert found.models == ("big", "small")
+    assert found.url == "https://api.openai.com/v1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("OPENAI_BASE_URL", "models.example", "cannot be used: give http://host:port or https://host:port"),
+        ("FACTORY_LLM_MODELS", "gpt 5", "'gpt 5' is no name of a model: list names such as"),
+        ("FACTORY_LLM_PRICES", "big=1/2", "'big=1/2' cannot be used: a price has three parts"),
+        ("FACTORY_LLM_PRICES", "big=1/x/2", "'x' is no number of dollars"),
+        ("FACTORY_LLM_SECONDS", "0", "give a number above 0 and at most 600"),
+        ("FACTORY_LLM_TOKENS_PER_MINUTE", "-1", "of at least 0"),
+    ],
+)
+def test_a_wrong_setting_of_language_models_is_told(tmp_path: Path, name: str, value: str, words: str) -> None:
+    with pytest.raises(settings.SettingsError, match=re.escape(words)) as refused:
+        settings.load(environment(tmp_path, **{name: value}))
+    assert str(refused.value).startswith(name)

@@ -50,6 +50,34 @@ MONEY = Section(
     ),
 )
 
+MODELS = Section(
+    "Language models",
+    (
+        graph(
+            "Questions, by what became of them",
+            "Each second. Cached ones were answered before and cost nothing; the rest but the answered gave nothing.",
+            Prometheus("sum by (outcome) (rate(factory_llm_calls_total[$__rate_interval]))", "{{outcome}}"),
+            unit="ops",
+            stacked=True,
+        ),
+        graph(
+            "Questions without an answer, by model",
+            "Calls that gave nothing usable, each second; the local engine does what no model answers.",
+            Prometheus(
+                'sum by (model) (rate(factory_llm_calls_total{outcome!~"answered|cached"}[$__rate_interval]))',
+                "{{model}}",
+            ),
+            unit="ops",
+        ),
+        graph(
+            "How long a turn is waited for",
+            "Limits of calls, requests and tokens hold for all workers together.",
+            *quantiles("factory_llm_wait_seconds", parts=HALF_AND_MOST),
+            unit="s",
+        ),
+    ),
+)
+
 SAVED = Section(
     "What was not asked for again",
     (
@@ -123,6 +151,6 @@ BOARD = Board(
     "cost",
     "Factory: cost and models",
     "What paid calls cost by stage, model, client and day, and what the cache saved.",
-    (MONEY, SAVED, LEDGER),
+    (MONEY, MODELS, SAVED, LEDGER),
     span="now-24h",
 )
