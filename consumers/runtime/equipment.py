@@ -10,7 +10,7 @@ from consumers.runtime.isolation import ChildPool
 from contracts import messages, stages
 from contracts.analysis import Analyst
 from contracts.memory import Memory
-from infra import budgets, database, documents, fetch, memory, objects, shared
+from infra import budgets, database, documents, egress, fetch, memory, objects, shared, visits
 from infra.settings import Settings
 
 CACHED_BYTES = 64 * 1024 * 1024
@@ -26,7 +26,7 @@ class Equipment:
 
     store: objects.Objects
     documents: documents.Cache
-    fetcher: fetch.Fetcher
+    visitor: visits.Visitor
     children: ChildPool
     analyst: Callable[[], Analyst]
     shared: database.Pool
@@ -57,4 +57,14 @@ async def equip(settings: Settings, preload: Iterable[str] = PRELOAD) -> AsyncIt
     ):
         # Loaded by the first task that asks, since a worker that only fetches never does.
         analyst = functools.cache(lambda: local.LocalAnalyst(embedding.packaged()))
-        yield Equipment(store, documents.Cache(store.get, CACHED_BYTES), fetcher, children, analyst, pool)
+        visitor = visits.Visitor(fetcher, pool, _manners(settings))
+        yield Equipment(store, documents.Cache(store.get, CACHED_BYTES), visitor, children, analyst, pool)
+
+
+def _manners(settings: Settings) -> visits.Manners:
+    return visits.Manners(
+        feed_seconds=settings.feed_seconds,
+        domain_seconds=settings.domain_seconds,
+        request_seconds=settings.fetch_seconds,
+        own=egress.parse_allowed(settings.fetch_allow),
+    )
