@@ -16,7 +16,7 @@ from contracts.analysis import Analyst
 from contracts.errors import PermanentError
 from contracts.messages import StageTask
 from contracts.refs import DataRef
-from infra import failpoints
+from infra import failpoints, metrics
 from infra.failpoints import Failpoint
 
 A = TypeVar("A")
