@@ -16,10 +16,12 @@ ERROR_LENGTH = 500
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bounds:
-    """``least`` seconds pass between two requests; a failure is waited out, unless ``patient`` is False; and the page
-    may be asked for at another address from now on, unless ``movable`` is False."""
+    """``least`` seconds pass between two requests, and more for a ``feed`` that cannot be asked on a condition; a
+    failure is waited out, unless ``patient`` is False; and the page may be asked for at another address from now on,
+    unless ``movable`` is False."""
 
     least: float
+    feed: bool = True
     patient: bool = True
     movable: bool = True
 
@@ -47,7 +49,7 @@ def read(
         content_type=page.headers.get("content-type", ""),
         size=len(page.body),
         received=kept.received if page.origin == "unchanged" else page.received,
-        rest=feed_states.interval(state, lifetime, bounds.least, conditional=bool(etag or modified)),
+        rest=feed_states.interval(state, lifetime, bounds.least, conditional=bool(etag or modified) or not bounds.feed),
         state=state,
         facts=facts,
         error="",

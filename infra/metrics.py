@@ -6,6 +6,7 @@ combination of labels is a time series of its own. What is measured in one proce
 query; what the database alone knows is in ``infra/census`` and is the same whichever coordinator is asked.
 """
 
+import itertools
 from collections.abc import Callable
 
 import prometheus_client
@@ -177,9 +178,7 @@ PAGES = counter(
     "(nobody had to be asked), stale (as it was seen last, since it could not be had), failed (a request in vain).",
     *("kind", "result"),
 )
-SAVED_BYTES = counter(
-    "worker", "factory_fetch_saved_bytes_total", "Bytes of pages that did not have to be sent again."
-)
+SAVED_BYTES = counter("worker", "factory_fetch_saved_bytes_total", "Bytes of pages that were not sent again.")
 CACHE = counter(
     "worker",
     "factory_cache_requests_total",
@@ -244,9 +243,8 @@ for _metric, _values in {
     for _value in _values:
         _metric.labels(_value)
 
-for _kind in ("feed", "page"):
-    for _result in ("network", "unchanged", "memory", "stale", "failed"):
-        PAGES.labels(_kind, _result)
+for _kind, _result in itertools.product(("feed", "page"), ("network", "unchanged", "memory", "stale", "failed")):
+    PAGES.labels(_kind, _result)
 
 # They double what is told, and nothing asks for them.
 _disable: Callable[[], None] = prometheus_client.disable_created_metrics
@@ -272,14 +270,6 @@ def expect_work(stage: str) -> None:
     for result in ("hit", "miss"):
         CACHE.labels(stage, result)
     COST.labels(stage, "")
-
-
-def fetched(status: str | None, error_class: str, seconds: float, waited: float) -> None:
-    """Measures a request to the web that was answered with a status, or else failed, after it had waited so long."""
-    outcome = error_class if status is None else "unchanged" if status == "304" else f"{status[0]}xx"
-    FETCHES.labels(outcome).inc()
-    FETCH_SECONDS.observe(seconds)
-    TURN_SECONDS.observe(waited)
 
 
 def paid(stage: str, dollars: float, usage: Usage | None) -> None:

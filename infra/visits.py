@@ -173,7 +173,7 @@ class Visitor:
         least = answers.PAGE_SECONDS if kind == "page" else self._manners.feed_seconds
         # Whoever has a name lapse to him must not have the factory ask its own network from then on.
         movable = own or not self._is_own(yarl.URL(final))
-        return answers.Bounds(0.0 if own else least, patient=not own, movable=movable)
+        return answers.Bounds(0.0 if own else least, feed=kind == "feed", patient=not own, movable=movable)
 
     async def _request(self, url: str, headers: Mapping[str, str], until: float) -> stages.Page:
         """One request with its redirects, each of which takes its turn."""
@@ -187,17 +187,20 @@ class Visitor:
                 waited += time.monotonic() - since
                 yield
 
-        def measure(status: str | None, error_class: str = "") -> None:
-            metrics.fetched(status, error_class, time.monotonic() - began - waited, waited)
+        def measure(outcome: str) -> None:
+            metrics.FETCHES.labels(outcome).inc()
+            metrics.FETCH_SECONDS.observe(time.monotonic() - began - waited)
+            metrics.TURN_SECONDS.observe(waited)
 
         try:
             page = await self._fetcher.fetch(url, headers, turns)
         except (errors.OutageError, domains.HeldError):
             raise
         except errors.StageError as error:
-            measure(error.details.get("status"), error.error_class.value)
+            status = error.details.get("status")
+            measure(f"{status[0]}xx" if status else error.error_class.value)
             raise
-        measure(str(page.status))
+        measure("unchanged" if page.status == 304 else f"{page.status // 100}xx")
         metrics.FETCHED_BYTES.inc(page.received)
         return page
 

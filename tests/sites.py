@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 import aiohttp.abc
 from aiohttp import web
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Request = web.Request
+Response = web.StreamResponse
+Answer = Callable[[Request], Awaitable[Response]]
 
 
 class Site:

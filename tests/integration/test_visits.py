@@ -1,60 +1,16 @@
 """What sites see of the factory's workers: real servers on loopback, a real database, two workers where it matters."""
 
 import asyncio
-import contextlib
 import itertools
-from collections.abc import AsyncIterator
-from typing import NamedTuple
 
 import pytest
 from aiohttp import web
 
-from contracts import errors, stages
-from infra import database, domains, egress, fetch, pages, sources, visits
+from contracts import errors
+from infra import domains, egress, pages, sources, visits
 from tests import sites
 from tests.factories import Factory, eventually
-from tests.integration import money
-
-SPACED = visits.Manners(domain_seconds=0.0, request_seconds=2.0)
-"""Least intervals as they are by default, and no distance between requests, so that a test need not wait for them."""
-
-
-class Worker(NamedTuple):
-    """What one worker process has of it."""
-
-    visitor: visits.Visitor
-    pool: database.Pool
-
-    async def follow(self, url: str, *entries: str, patience: float = 5.0) -> stages.Followed[str]:
-        """A feed, read as its text; it lists what the test says, or its lines."""
-
-        async def read(page: stages.Page) -> stages.Reading[str]:
-            text = page.body.decode()
-            if text.startswith("<html"):
-                raise errors.PermanentError("the document is a web page, not a feed")
-            return stages.Reading(text, entries or tuple(text.split()))
-
-        return await self.visitor.follow(url, {"Accept": "text/x"}, read, patience)
-
-
-@contextlib.asynccontextmanager
-async def worker(
-    tables: Factory, *sites_: sites.Site, manners: visits.Manners = SPACED, unknown: tuple[str, ...] = ()
-) -> AsyncIterator[Worker]:
-    """A worker that may fetch from these sites under any name."""
-    limits = fetch.Limits(connect=2, total=2, idle=2)
-    names = sites.Everywhere(frozenset(unknown))
-    async with (
-        money.workers(tables) as pool,
-        fetch.Fetcher(limits, [site.address for site in sites_], resolver=names) as fetcher,
-    ):
-        yield Worker(visits.Visitor(fetcher, pool, manners), pool)
-
-
-async def time_passes(tables: Factory) -> None:
-    """All that is to be waited out is over."""
-    await tables.fetch("UPDATE shared.pages SET next_at = now() - interval '1 second'")
-    await tables.fetch("UPDATE shared.domains SET hold_until = now() - interval '1 second', next_at = now()")
+from tests.integration.visiting import time_passes, worker
 
 
 async def source(tables: Factory, url: str) -> sources.Source:
@@ -473,6 +429,8 @@ async def test_a_page_that_is_no_feed_is_remembered_for_a_day_if_that_is_wanted(
         assert (await one.visitor.remembered(url, {}, 1)).origin == "network"
         assert (await two.visitor.remembered(url, {}, 1)).origin == "memory"
         assert len(site("/robots.txt")) == 2
+    rests = await tables.fetch("SELECT extract(epoch FROM next_at - now())::float8 AS s FROM shared.pages")
+    assert 0.9 < rests[0]["s"] / 86_400 <= 1
     async with tables.pool.acquire() as connection:
         assert await sources.listing(connection, None, 10) == []
 
