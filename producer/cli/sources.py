@@ -16,28 +16,22 @@ State = Annotated[str | None, typer.Option(help=f"Only those that are {', '.join
 
 def register(app: typer.Typer, name: str) -> None:
     """Adds the commands."""
-    group = typer.Typer(
-        help="Show how each feed is, when it is asked again, and what remembering it has saved.",
-        invoke_without_command=True,
-    )
-    group.callback()(listing)
+    group = typer.Typer(help="List, show and reset the feeds that workers read.", no_args_is_help=True)
+    group.command("list")(listing)
     group.command()(show)
     group.command()(reset)
     app.add_typer(group, name=name)
 
 
 def listing(
-    context: typer.Context,
     state: State = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")] = 200,
     json: output.Json = False,
 ) -> None:
     """List the feeds that were ever read, those that do worst first.
 
-    Example: factory sources --state degraded
+    Example: factory sources list --state degraded
     """
-    if context.invoked_subcommand is not None:
-        return
     found = session.run(_listing(_known_state(state), limit))
     if json:
         output.document([_told(source) for source in found])
@@ -142,4 +136,4 @@ def _domain(source: Source) -> str:
 
 
 def _unknown(url: str) -> FactoryError:
-    return FactoryError(f"no worker has read a feed at '{url}'; see 'factory sources'")
+    return FactoryError(f"no worker has read a feed at '{url}'; see 'factory sources list'")

@@ -179,7 +179,7 @@ SITES = Section(
         graph(
             "Feeds by state",
             "Every feed that was ever read, as it was found last: degraded fails again and again, dormant has had "
-            "nothing new for three months, gone is asked for once a week. `factory sources` names them.",
+            "nothing new for three months, gone is asked for once a week. `factory sources list` names them.",
             Prometheus("max by (status) (factory_feeds)", "{{status}}"),
             unit="none",
             stacked=True,

@@ -1,0 +1,123 @@
+"""Real feeds as they were captured over weeks, read again and again: what is new, what is revised, what is not sent."""
+
+import csv
+import dataclasses
+import datetime
+import hashlib
+import itertools
+from collections.abc import Mapping
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from consumers.runtime import isolation
+from consumers.stages import feed_fetcher
+from consumers.stages.feeds import reader
+from contracts import artifacts, intelligence
+from infra import sources, visits
+from tests import sites
+from tests.factories import Factory
+from tests.integration.visiting import Context, worker
+
+DATA = Path(__file__).parents[3] / "shared" / "data" / "feed_series"
+
+pytestmark = [
+    pytest.mark.skipif(not DATA.is_dir(), reason=f"the captured feeds are not there: {DATA}"),
+    pytest.mark.timeout(600),
+]
+
+MANNERS = visits.Manners(feed_seconds=0.0, domain_seconds=0.0)
+"""Each capture is asked for, however soon after the one before it was made."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Capture:
+    """A feed as it was at a time, with what the index says of it."""
+
+    path: Path
+    at: datetime.datetime
+    entries: int
+    new: int
+
+
+@dataclasses.dataclass
+class Tally:
+    """What a series came to."""
+
+    new: int = 0
+    told_new: int = 0
+    revised: int = 0
+    repeats: int = 0
+    differing: list[str] = dataclasses.field(default_factory=list)
+
+
+def series() -> dict[str, list[Capture]]:
+    found: dict[str, list[Capture]] = {}
+    with (DATA / "index.tsv").open(encoding="utf-8") as lines:
+        for name, at, entries, new, *_ in itertools.islice(csv.reader(lines, delimiter="\t"), 1, None):
+            capture = Capture(DATA / name, datetime.datetime.fromisoformat(at), int(entries), int(new))
+            found.setdefault(name.partition("/")[0], []).append(capture)
+    return found
+
+
+def serve(site: sites.Site, path: str, capture: Capture) -> None:
+    """Has the server answer as a good one does whose feed was changed at that time."""
+    body = capture.path.read_bytes()
+    modified = format_datetime(capture.at.astimezone(datetime.UTC), usegmt=True)
+    site.keeps(path, body, ETag=f'W/"{hashlib.sha256(body).hexdigest()[:20]}"', Last_Modified=modified)
+
+
+async def read(ctx: Context, url: str) -> artifacts.ArticleSet:
+    source = artifacts.Source(url=url, title="", relevance=1, quality=1, score=1, reason="test")
+    return await feed_fetcher.run(ctx, intelligence.FetcherInput(source=source, max_articles=1000))
+
+
+async def replay(ctx: Context, site: sites.Site, name: str, captures: list[Capture]) -> Tally:
+    """Every capture read twice in the order of time, as by one who looks twice as often as there is something new."""
+    tally = Tally()
+    known: Mapping[str, artifacts.Article] = {}
+    told: dict[str, str] = {}
+    for capture in captures:
+        serve(site, f"/{name}", capture)
+        found = await read(ctx, site.url(f"/{name}"))
+        again = await read(ctx, site.url(f"/{name}"))
+        assert again == found, f"{capture.path}: what has not changed is read as something else"
+        present = {article.id: article for article in found.records}
+        new = len(present.keys() - known.keys())
+        tally.new += new
+        tally.told_new += capture.new
+        tally.repeats += found.entries - len(present)
+        tally.revised += sum(told.get(key, article.fingerprint) != article.fingerprint for key, article in present.items())
+        told |= {key: article.fingerprint for key, article in present.items()}
+        if new != capture.new:
+            tally.differing.append(f"{capture.path.name}: {new} new, the index says {capture.new}")
+        known = present
+    return tally
+
+
+async def test_only_what_is_new_is_new_and_what_has_not_changed_is_not_sent(
+    tables: Factory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    every = series()
+    async with (
+        sites.serve() as site,
+        worker(tables, site, manners=MANNERS) as one,
+        isolation.ChildPool(1, [reader.__name__]) as children,
+    ):
+        ctx = Context(one.visitor, children, max(c.at for captures in every.values() for c in captures))
+        tallies = {name: await replay(ctx, site, name, captures) for name, captures in every.items()}
+    async with tables.pool.acquire() as connection:
+        asked = {source.url.rpartition("/")[2]: source for source in await sources.listing(connection, None, 100)}
+    with capsys.disabled():
+        print(f"\n{'feed':<12}{'captures':>9}{'requests':>9}{'304':>7}{'sent':>11}{'saved':>11}{'new':>6}{'index':>7}{'revised':>9}")
+        for name, tally in tallies.items():
+            source = asked[name]
+            print(
+                f"{name:<12}{len(every[name]):>9}{source.requests:>9}{source.unchanged / source.requests:>7.1%}"
+                f"{source.bytes_received:>11,}{source.bytes_saved:>11,}{tally.new:>6}{tally.told_new:>7}{tally.revised:>9}"
+            )
+            for line in tally.differing:
+                print(f"    {line}")
+    for name, captures in every.items():
+        assert asked[name].requests == 2 * len(captures)
