@@ -72,12 +72,20 @@ def failed(kept: pages.Kept, error: errors.StageError, fault: feed_states.Fault,
         content_type=kept.content_type,
         size=kept.size,
         received=kept.received,
-        rest=feed_states.pause(facts, kept.now, chance) if bounds.patient else 0.0,
+        rest=_pause(facts, kept, bounds, chance),
         state=feed_states.state(facts, kept.now),
         facts=facts,
         error=fetch.shown(error)[:ERROR_LENGTH],
         listing=kept.listing,
     )
+
+
+def _pause(facts: feed_states.Facts, kept: pages.Kept, bounds: Bounds, chance: float) -> float:
+    if not bounds.patient:
+        return 0.0
+    # That a site has no such page is an answer, and lasts as long as any other.
+    lasting = not bounds.feed and facts.fault in ("gone", "missing")
+    return bounds.least if lasting else feed_states.pause(facts, kept.now, chance)
 
 
 def whereabouts(kept: pages.Kept, page: stages.Page, *, movable: bool) -> tuple[str, str, int]:

@@ -28,6 +28,9 @@ MARGIN_SECONDS = 10.0
 LONGEST_AFTER = 3600.0
 """Seconds after which an attempt may be made again: a report goes without what rests for longer."""
 
+STATUSES: Mapping[str, Mapping[str, str]] = {"gone": {"status": "410"}, "missing": {"status": "404"}}
+"""What the failure of a page that is not there says in its details for as long as that is remembered."""
+
 _CHANCE = random.SystemRandom()
 
 
@@ -113,7 +116,8 @@ class Visitor:
         """A page that is not to be asked for now."""
         if kept.failures:
             told = f"it is left alone for a while after {kept.failures} failures in a row, the last: {kept.error}"
-            error = errors.TransientError(f"{kept.url}: {told}", {"url": kept.url}, after=kept.rest)
+            details = {"url": kept.url, **STATUSES.get(kept.fault, {})}
+            error = errors.TransientError(f"{kept.url}: {told}", details, after=kept.rest)
             return await self._stale(kept, read, error)
         return await self._again(kept, read, "memory")
 

@@ -88,7 +88,7 @@ async def replay(ctx: Context, site: sites.Site, name: str, captures: list[Captu
         tally.new += new
         tally.told_new += capture.new
         tally.repeats += found.entries - len(present)
-        tally.revised += sum(told.get(key, article.fingerprint) != article.fingerprint for key, article in present.items())
+        tally.revised += sum(told.get(key, now.fingerprint) != now.fingerprint for key, now in present.items())
         told |= {key: article.fingerprint for key, article in present.items()}
         if new != capture.new:
             tally.differing.append(f"{capture.path.name}: {new} new, the index says {capture.new}")
@@ -110,13 +110,14 @@ async def test_only_what_is_new_is_new_and_what_has_not_changed_is_not_sent(
     async with tables.pool.acquire() as connection:
         asked = {source.url.rpartition("/")[2]: source for source in await sources.listing(connection, None, 100)}
     with capsys.disabled():
-        print(f"\n{'feed':<12}{'captures':>9}{'requests':>9}{'304':>7}{'sent':>11}{'saved':>11}{'new':>6}{'index':>7}{'revised':>9}")
+        columns = ("captures", "requests", "304", "bytes sent", "bytes saved", "new", "in index", "revised")
+        print(f"\n{'feed':<12}" + "".join(f"{column:>13}" for column in columns))
         for name, tally in tallies.items():
             source = asked[name]
-            print(
-                f"{name:<12}{len(every[name]):>9}{source.requests:>9}{source.unchanged / source.requests:>7.1%}"
-                f"{source.bytes_received:>11,}{source.bytes_saved:>11,}{tally.new:>6}{tally.told_new:>7}{tally.revised:>9}"
-            )
+            share = f"{source.unchanged / source.requests:.1%}"
+            figures = (len(every[name]), source.requests, share, source.bytes_received, source.bytes_saved)
+            found = (*figures, tally.new, tally.told_new, tally.revised)
+            print(f"{name:<12}" + "".join(f"{figure:>13}" for figure in found))
             for line in tally.differing:
                 print(f"    {line}")
     for name, captures in every.items():

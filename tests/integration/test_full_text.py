@@ -88,6 +88,7 @@ async def test_pages_are_remembered_and_bounded_in_number(tables: Factory) -> No
     assert found[0] == found[1]
     assert [article.text_from for article in found[0].records] == ["page"] * fulltext.PAGES + ["feed"] * 5
     assert sum(len(site(path)) for path in paths) == fulltext.PAGES
+    assert len(site("/robots.txt")) == 1
 
 
 async def test_an_entry_that_says_all_needs_no_page(tables: Factory) -> None:
