@@ -47,7 +47,8 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kept:
-    """A page as it is remembered, at the moment ``now`` of the database; it rests for so many seconds more."""
+    """A page as it is remembered, at the moment ``now`` of the database: for how many seconds more it rests, and for
+    how many at most somebody else is asking for it."""
 
     url: str
     kind: Kind
@@ -71,6 +72,7 @@ class Kept:
     error: str
     now: datetime.datetime
     rest: float
+    claimed: float
 
     @property
     def facts(self) -> feed_states.Facts:

@@ -98,7 +98,8 @@ class Visitor:
                 if claimed is not None:
                     return await self._claimed(visit, claimed, read)
                 if time.monotonic() + domains.POLL > visit.until:
-                    busy = domains.HeldError(f"{address} is being asked for by another worker", after=domains.POLL)
+                    claimed_for = 0.0 if kept is None else kept.claimed
+                    busy = domains.HeldError(f"{address} is being asked for by another worker", after=claimed_for)
                     return await self._stale(kept, read, busy)
                 # What ends in another process cannot wake this one.
                 await asyncio.sleep(domains.POLL)

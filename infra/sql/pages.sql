@@ -1,20 +1,22 @@
 -- name: look
--- What is remembered of a page, and how many seconds it rests yet.
+-- What is remembered of a page, how many seconds it rests yet, and for how many somebody may be asking for it.
 SELECT url, kind, address, moved_to, moved_seen, final_url, etag, last_modified, content_type, body, size, received,
        first_at, succeeded_at, renewed_at, listing, failures, failing_since, fault, error, now() AS now,
-       greatest(extract(epoch FROM next_at - now()), 0)::double precision AS rest
+       greatest(extract(epoch FROM next_at - now()), 0)::double precision AS rest,
+       greatest(extract(epoch FROM lease_until - now()), 0)::double precision AS claimed
 FROM shared.pages WHERE url = $1
 
 -- name: claim
 -- Makes $3 the one who asks for a page for $4 seconds, unless somebody else is; the page as it is remembered.
 INSERT INTO shared.pages AS p (url, kind, address, lease_by, lease_until)
 VALUES ($1, $2, $1, $3, now() + make_interval(secs => $4))
-ON CONFLICT (url) DO UPDATE SET kind = excluded.kind, lease_by = excluded.lease_by, lease_until = excluded.lease_until,
-    used_at = now()
+ON CONFLICT (url) DO UPDATE SET kind = least(p.kind, excluded.kind), -- what was followed once is a feed
+    lease_by = excluded.lease_by, lease_until = excluded.lease_until, used_at = now()
 WHERE p.lease_until IS NULL OR p.lease_until < now()
 RETURNING url, kind, address, moved_to, moved_seen, final_url, etag, last_modified, content_type, body, size, received,
           first_at, succeeded_at, renewed_at, listing, failures, failing_since, fault, error, now() AS now,
-          greatest(extract(epoch FROM next_at - now()), 0)::double precision AS rest
+          greatest(extract(epoch FROM next_at - now()), 0)::double precision AS rest,
+       greatest(extract(epoch FROM lease_until - now()), 0)::double precision AS claimed
 
 -- name: release
 -- Ends the claim of $2 on a page, of which nothing new is known.

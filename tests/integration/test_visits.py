@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import sys
 
 import pytest
 from aiohttp import web
@@ -11,6 +12,7 @@ from infra import domains, egress, pages, sources, visits
 from tests import sites
 from tests.factories import Factory, eventually
 from tests.integration.visiting import time_passes, worker
+from tests.launcher import ROOT
 
 
 async def source(tables: Factory, url: str) -> sources.Source:
@@ -118,19 +120,47 @@ async def _true(value: bool) -> bool:
     return value
 
 
-async def test_a_worker_that_died_while_it_asked_holds_nobody_up_for_long(tables: Factory) -> None:
+VISIT = """
+import asyncio, sys
+from infra import database, fetch, visits
+
+async def main(database_url, address, url):
+    async with (
+        database.connect(database_url, application="test", size=1) as pool,
+        fetch.Fetcher(allow=[address]) as fetcher,
+    ):
+        await visits.Visitor(fetcher, pool, visits.Manners()).remembered(url, {}, 5)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+"""A worker of a process of its own, to be killed."""
+
+
+async def test_a_worker_that_is_killed_while_it_asks_holds_nobody_up_for_long(tables: Factory) -> None:
+    async def silent(request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        return web.Response()
+
     async with sites.serve() as site, worker(tables, site) as one:
-        site.says("/feed", "a")
+        site.answers["/feed"] = silent
         url = site.url("/feed")
-        # What a killed worker leaves: a claim and a turn.
-        await tables.fetch(
-            "INSERT INTO shared.pages (url, kind, address, lease_by, lease_until) "
-            "VALUES ($1, 'feed', $1, gen_random_uuid(), now() + interval '1 hour')", url,
-        )  # fmt: skip
-        with pytest.raises(errors.TransientError, match="asked for by another worker"):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", VISIT, tables.settings.worker_database_url, site.address, url), cwd=ROOT
+        )
+        await eventually(lambda: _true(bool(site.asked)), "the other worker asks")
+        process.kill()
+        await process.wait()
+        site.says("/feed", "a")
+        with pytest.raises(errors.TransientError, match="asked for by another worker") as caught:
             await one.follow(url, patience=0.3)
-        await tables.fetch("UPDATE shared.pages SET lease_until = now() - interval '1 second'")
+        assert 0 < (caught.value.after or 0) < 60
+        turns = await tables.fetch("SELECT extract(epoch FROM lease_until - now())::float8 AS s FROM shared.turns")
+        assert [0 < row["s"] < 60 for row in turns] == [True]
+        # What it held ends by itself.
+        await tables.fetch("UPDATE shared.pages SET lease_until = lease_until - interval '1 minute'")
+        await tables.fetch("UPDATE shared.turns SET lease_until = lease_until - interval '1 minute'")
         assert (await one.follow(url)).result == "a"
+    assert await tables.fetch("SELECT id FROM shared.turns") == []
 
 
 async def test_a_worker_that_comes_back_after_its_claim_has_lapsed_overwrites_nothing(tables: Factory) -> None:
