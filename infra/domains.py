@@ -25,7 +25,9 @@ REFUSALS = frozenset({"403", "429"})
 """Statuses by which a site says that it does not want to be asked; 503 is one where it says for how long (RFC 9110,
 sections 10.2.3 and 15.6.4; RFC 6585, section 4)."""
 
+HOLD_BASE = 60.0
 LONGEST_HOLD = feed_states.DAY
+"""Seconds within which the first refusal that names no time is waited out, and most that a refusal can ask for."""
 
 POLL = 0.25
 """Seconds between two looks for a turn that another worker has: what ends in another process cannot wake this one."""
@@ -72,9 +74,7 @@ async def turn(
         await asyncio.shield(_leave(pool, number))
 
 
-async def _await_turn(
-    pool: database.Pool, domain: str, spacing: float, lease: float, until: float
-) -> tuple[int, int]:
+async def _await_turn(pool: database.Pool, domain: str, spacing: float, lease: float, until: float) -> tuple[int, int]:
     """A turn, and how often the domain has refused in a row."""
     while True:
         async with shared.reach(pool, "turns") as connection:
@@ -115,7 +115,7 @@ def hold_seconds(strikes: int, after: float | None, chance: float) -> float:
     """For how long a domain is left alone that refuses after so many refusals in a row: as it says, up to a day."""
     if after is not None:
         return min(after, LONGEST_HOLD)
-    return feed_states.backoff(strikes + 1, chance)
+    return feed_states.backoff(strikes + 1, HOLD_BASE, chance)
 
 
 async def held(connection: database.Connection, limit: int = 10_000) -> list[Held]:

@@ -21,10 +21,11 @@ LOST = datetime.timedelta(days=14)
 QUIET = datetime.timedelta(days=90)
 """Without a new entry for so long, a feed is dormant."""
 
-MINUTE, HOUR, DAY, WEEK = 60.0, 3600.0, 86_400.0, 604_800.0
+HOUR, DAY, WEEK = 3600.0, 86_400.0, 604_800.0
 
-BACKOFF_BASE, BACKOFF_CAP = MINUTE, DAY
-"""Seconds within which the first failure is followed by another try, and the most that failures can make of it."""
+BACKOFF_BASE, BACKOFF_CAP = 15.0, DAY
+"""Seconds within which the first failure is followed by another try, short enough that a report can wait for it, and
+the most that failures can make of it."""
 
 DORMANT_SECONDS = 6 * HOUR
 """Between two looks at a dormant feed at least."""
@@ -91,12 +92,12 @@ def pause(facts: Facts, now: datetime.datetime, chance: float) -> float:
     """
     if state(facts, now) == "gone":
         return GONE_SECONDS * (0.75 + 0.5 * chance)
-    return backoff(facts.failures, chance)
+    return backoff(facts.failures, BACKOFF_BASE, chance)
 
 
-def backoff(failures: int, chance: float) -> float:
-    """Seconds to wait after so many failures in a row."""
-    return chance * min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(failures - 1, 30))
+def backoff(failures: int, base: float, chance: float) -> float:
+    """Seconds to wait after so many failures in a row, of which the first is waited out within ``base`` seconds."""
+    return chance * min(BACKOFF_CAP, base * 2.0 ** min(failures - 1, 30))
 
 
 def interval(of: State, lifetime: float, least: float, *, conditional: bool) -> float:

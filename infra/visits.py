@@ -79,31 +79,29 @@ class Visitor:
 
         return (await self._visit(url, "page", headers, read, patience)).page
 
-    async def follow(
-        self, url: str, headers: Mapping[str, str], read: Read[R], patience: float
-    ) -> stages.Followed[R]:
+    async def follow(self, url: str, headers: Mapping[str, str], read: Read[R], patience: float) -> stages.Followed[R]:
         """A feed from that memory, read; asked for as often as its server, its state and the operator want."""
         return await self._visit(url, "feed", headers, read, patience)
 
     async def _visit(
         self, url: str, kind: pages.Kind, headers: Mapping[str, str], read: Read[R], patience: float
     ) -> stages.Followed[R]:
-        address = str(fetch.target(url))
-        visit = _Visit(address, kind, headers, time.monotonic() + patience, uuid.uuid4())
+        named = str(fetch.target(url))
+        visit = _Visit(named, kind, headers, time.monotonic() + patience, uuid.uuid4())
         lease = patience + self._manners.request_seconds + MARGIN_SECONDS
         with _final():
-            kept = await pages.look(self._pool, address)
+            kept = await pages.look(self._pool, named)
             while kept is None or not kept.rests:
-                claimed = await pages.claim(self._pool, address, kind, visit.holder, lease)
+                claimed = await pages.claim(self._pool, named, kind, visit.holder, lease)
                 if claimed is not None:
                     return await self._claimed(visit, claimed, read)
                 if time.monotonic() + domains.POLL > visit.until:
                     claimed_for = 0.0 if kept is None else kept.claimed
-                    busy = domains.HeldError(f"{address} is being asked for by another worker", after=claimed_for)
+                    busy = domains.HeldError(f"{named} is being asked for by another worker", after=claimed_for)
                     return await self._stale(kept, read, busy)
                 # What ends in another process cannot wake this one.
                 await asyncio.sleep(domains.POLL)
-                kept = await pages.look(self._pool, address)
+                kept = await pages.look(self._pool, named)
             return await self._at_rest(kept, read)
 
     async def _claimed(self, visit: _Visit, kept: pages.Kept, read: Read[R]) -> stages.Followed[R]:

@@ -59,10 +59,10 @@ def test_the_date_of_an_entry_from_the_future_is_no_promise() -> None:
 @pytest.mark.parametrize(
     ("failures", "fault", "most"),
     [
-        (1, "failing", 60),
-        (2, "failing", 120),
-        (5, "unreadable", 960),
-        (12, "failing", DAY),
+        (1, "failing", 15),
+        (2, "failing", 30),
+        (5, "unreadable", 240),
+        (14, "failing", DAY),
         (10_000, "failing", DAY),
         (1, "gone", 1.25 * 7 * DAY),
     ],
