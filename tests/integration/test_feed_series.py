@@ -27,8 +27,14 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
-MANNERS = visits.Manners(feed_seconds=0.0, domain_seconds=0.0)
+EAGER = visits.Manners(feed_seconds=0.0, domain_seconds=0.0)
 """Each capture is asked for, however soon after the one before it was made."""
+
+DEFAULT = visits.Manners(domain_seconds=0.0)
+"""As operators have it who set nothing; all feeds are one site here, and need not wait for each other."""
+
+LOOK = datetime.timedelta(minutes=5)
+"""Between two looks of a client who never has enough."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,19 +102,23 @@ async def replay(ctx: Context, site: sites.Site, name: str, captures: list[Captu
     return tally
 
 
+async def known_sources(tables: Factory) -> dict[str, sources.Source]:
+    async with tables.pool.acquire() as connection:
+        return {source.url.rpartition("/")[2]: source for source in await sources.listing(connection, None, 100)}
+
+
 async def test_only_what_is_new_is_new_and_what_has_not_changed_is_not_sent(
     tables: Factory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     every = series()
     async with (
         sites.serve() as site,
-        worker(tables, site, manners=MANNERS) as one,
+        worker(tables, site, manners=EAGER) as one,
         isolation.ChildPool(1, [reader.__name__]) as children,
     ):
         ctx = Context(one.visitor, children, max(c.at for captures in every.values() for c in captures))
         tallies = {name: await replay(ctx, site, name, captures) for name, captures in every.items()}
-    async with tables.pool.acquire() as connection:
-        asked = {source.url.rpartition("/")[2]: source for source in await sources.listing(connection, None, 100)}
+    asked = await known_sources(tables)
     with capsys.disabled():
         columns = ("captures", "requests", "304", "bytes sent", "bytes saved", "new", "in index", "revised")
         print(f"\n{'feed':<12}" + "".join(f"{column:>13}" for column in columns))
@@ -126,3 +136,38 @@ async def test_only_what_is_new_is_new_and_what_has_not_changed_is_not_sent(
         assert tallies[name].repeats == 0
     # Headlines are edited under the same identity, in every newspaper of the series and not in the list of versions.
     assert {name for name, tally in tallies.items() if not tally.revised} == {"ollama"}
+
+
+async def test_a_client_that_looks_every_five_minutes_is_kept_from_the_site(
+    tables: Factory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Time passes as it did between the captures of one day, on which some feeds changed every few minutes."""
+    looks: dict[str, int] = {}
+    async with (
+        sites.serve() as site,
+        worker(tables, site, manners=DEFAULT) as one,
+        isolation.ChildPool(1, [reader.__name__]) as children,
+    ):
+        for name, captures in series().items():
+            day = [c for c in captures if c.at.date() == datetime.date(2021, 9, 20)]
+            ctx = Context(one.visitor, children, captures[-1].at)
+            moment = day[0].at if day else captures[-1].at
+            for capture, until in zip(day, [*(c.at for c in day[1:]), moment], strict=True):
+                serve(site, f"/{name}", capture)
+                while moment <= max(until, capture.at):
+                    await read(ctx, site.url(f"/{name}"))
+                    looks[name] = looks.get(name, 0) + 1
+                    moment += LOOK
+                    await tables.fetch("UPDATE shared.pages SET next_at = next_at - $1::interval", LOOK)
+            if day:
+                hours = (moment - day[0].at).total_seconds() / 3600
+                assert len(site(f"/{name}")) <= 4 * hours + 1  # a quarter of an hour lies between two requests
+    asked = await known_sources(tables)
+    with capsys.disabled():
+        for name, number in looks.items():
+            source = asked[name]
+            told = f"{source.requests} requests, {source.unchanged} of them answered with 304"
+            print(f"\n{name}: {number} looks in a day, {told}, {source.bytes_saved:,} bytes saved of "
+                  f"{source.bytes_saved + source.bytes_received:,}", end="")  # fmt: skip
+        print()
+    assert {name: asked[name].requests + asked[name].remembered for name in looks} == looks
