@@ -33,6 +33,7 @@ EAGER = visits.Manners(feed_seconds=0.0, domain_seconds=0.0)
 DEFAULT = visits.Manners(domain_seconds=0.0)
 """As operators have it who set nothing; all feeds are one site here, and need not wait for each other."""
 
+DAY = datetime.date(2021, 9, 20)
 LOOK = datetime.timedelta(minutes=5)
 """Between two looks of a client who never has enough."""
 
@@ -138,36 +139,40 @@ async def test_only_what_is_new_is_new_and_what_has_not_changed_is_not_sent(
     assert {name for name, tally in tallies.items() if not tally.revised} == {"ollama"}
 
 
+async def look_through(tables: Factory, ctx: Context, site: sites.Site, name: str, captures: list[Capture]) -> int:
+    """Looks as long as these captures last, and lets the time between two looks pass; how many looks those were."""
+    looks = 0
+    moment = captures[0].at
+    for capture, following in itertools.zip_longest(captures, captures[1:], fillvalue=captures[-1]):
+        serve(site, f"/{name}", capture)
+        while moment <= following.at:
+            await read(ctx, site.url(f"/{name}"))
+            looks += 1
+            moment += LOOK
+            await tables.fetch("UPDATE shared.pages SET next_at = next_at - $1::interval", LOOK)
+    return looks
+
+
 async def test_a_client_that_looks_every_five_minutes_is_kept_from_the_site(
     tables: Factory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Time passes as it did between the captures of one day, on which some feeds changed every few minutes."""
-    looks: dict[str, int] = {}
+    """Over a day of which there are captures every few minutes."""
+    of_day = {name: [c for c in captures if c.at.date() == DAY] for name, captures in series().items()}
+    days = {name: captures for name, captures in of_day.items() if captures}
     async with (
         sites.serve() as site,
         worker(tables, site, manners=DEFAULT) as one,
         isolation.ChildPool(1, [reader.__name__]) as children,
     ):
-        for name, captures in series().items():
-            day = [c for c in captures if c.at.date() == datetime.date(2021, 9, 20)]
-            ctx = Context(one.visitor, children, captures[-1].at)
-            moment = day[0].at if day else captures[-1].at
-            for capture, until in zip(day, [*(c.at for c in day[1:]), moment], strict=True):
-                serve(site, f"/{name}", capture)
-                while moment <= max(until, capture.at):
-                    await read(ctx, site.url(f"/{name}"))
-                    looks[name] = looks.get(name, 0) + 1
-                    moment += LOOK
-                    await tables.fetch("UPDATE shared.pages SET next_at = next_at - $1::interval", LOOK)
-            if day:
-                hours = (moment - day[0].at).total_seconds() / 3600
-                assert len(site(f"/{name}")) <= 4 * hours + 1  # a quarter of an hour lies between two requests
+        ctx = Context(one.visitor, children, max(captures[-1].at for captures in days.values()))
+        looks = {name: await look_through(tables, ctx, site, name, captures) for name, captures in days.items()}
     asked = await known_sources(tables)
     with capsys.disabled():
-        for name, number in looks.items():
-            source = asked[name]
-            told = f"{source.requests} requests, {source.unchanged} of them answered with 304"
-            print(f"\n{name}: {number} looks in a day, {told}, {source.bytes_saved:,} bytes saved of "
-                  f"{source.bytes_saved + source.bytes_received:,}", end="")  # fmt: skip
-        print()
-    assert {name: asked[name].requests + asked[name].remembered for name in looks} == looks
+        print(f"\n{'feed':<12}" + "".join(f"{column:>13}" for column in ("looks", "requests", "304", "sent", "saved")))
+        for name, source in asked.items():
+            figures = (looks[name], source.requests, source.unchanged, source.bytes_received, source.bytes_saved)
+            print(f"{name:<12}" + "".join(f"{figure:>13}" for figure in figures))
+    assert {name: source.requests + source.remembered for name, source in asked.items()} == looks
+    for name, captures in days.items():
+        minutes = (captures[-1].at - captures[0].at + LOOK).total_seconds() / 60
+        assert asked[name].requests <= minutes / 15 + 1
