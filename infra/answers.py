@@ -30,7 +30,7 @@ def read(
     kept: pages.Kept, page: stages.Page, entries: Collection[str], newest: datetime.datetime | None, bounds: Bounds
 ) -> pages.Answer:
     """After the page was had and read; ``newest`` is the date of the newest of its entries."""
-    listing = hashlib.sha256("\n".join(sorted(entries)).encode()).digest()
+    listing = hashlib.sha256("\n".join(sorted(entries)).encode("utf-8", "replace")).digest()
     renewed = None if listing == kept.listing else kept.now
     if kept.listing is None:
         renewed = newest or kept.now
@@ -46,7 +46,7 @@ def read(
         final_url=page.url,
         etag=etag,
         last_modified=modified,
-        content_type=page.headers.get("content-type", ""),
+        content_type=_sendable(page, "content-type"),
         size=len(page.body),
         received=kept.received if page.origin == "unchanged" else page.received,
         rest=feed_states.interval(state, lifetime, bounds.least, conditional=bool(etag or modified) or not bounds.feed),
@@ -111,7 +111,7 @@ def fault(error: errors.StageError) -> feed_states.Fault:
 
 
 def _sendable(page: stages.Page, name: str) -> str:
-    """A validator as it came; none if it holds bytes that no request could give back as they were."""
+    """A header as it came; none if it holds bytes that no request could give back as they were, nor a table keep."""
     value = page.headers.get(name, "")
     try:
         value.encode()

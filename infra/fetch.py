@@ -202,8 +202,14 @@ def shown(text: object) -> str:
 
 
 def target(url: str) -> yarl.URL:
-    """The address that a URL means, without its fragment; raises PermanentError unless it is one for a fetch."""
-    return _parsed(url, _details(url))
+    """The address that a URL means, without its fragment; raises PermanentError unless it is one for a fetch.
+
+    Written out in ASCII it has 2048 characters at most, so that it can be kept under an index.
+    """
+    found = _parsed(url, _details(url))
+    if len(str(found)) > URL_LENGTH:
+        raise errors.PermanentError(f"'{shown(url)}' is longer than {URL_LENGTH} characters", _details(url))
+    return found
 
 
 def _details(url: str) -> dict[str, str]:

@@ -48,7 +48,8 @@ async def test_validators_go_back_as_they_came_and_a_304_gives_what_is_remembere
 async def test_a_validator_that_cannot_be_sent_back_as_it_came_is_not_sent(tables: Factory) -> None:
     async def broken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(b'HTTP/1.1 200 OK\r\nETag: "\xe9"\r\nContent-Length: 1\r\nConnection: close\r\n\r\na')
+        writer.write(b'HTTP/1.1 200 OK\r\nETag: "\xe9"\r\nContent-Type: text/\xe9\r\n')
+        writer.write(b"Content-Length: 1\r\nConnection: close\r\n\r\na")
         await writer.drain()
         writer.close()
 
@@ -469,6 +470,8 @@ async def test_a_url_with_a_password_is_not_even_written_down(tables: Factory) -
     async with sites.serve() as site, worker(tables, site) as one:
         with pytest.raises(errors.PermanentError, match="password"):
             await one.follow("http://jo:hush@a.example/")
+        with pytest.raises(errors.PermanentError, match="longer than 2048"):
+            await one.follow("http://a.example/" + "\u00e9" * 1000)
     assert await tables.fetch("SELECT url FROM shared.pages") == []
 
 
