@@ -36,7 +36,7 @@ _CHANCE = random.SystemRandom()
 
 
 class HeldError(errors.TransientError):
-    """No request was made, because it was not the worker's turn within its patience."""
+    """No request was made, because the site has refused others and is on hold for longer than the worker can wait."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ async def turn(
 ) -> AsyncIterator[None]:
     """Lasts for one request to the domain of this address, which is begun at once.
 
-    Waits up to ``patience`` seconds; raises HeldError if the turn comes later. A StageError that names a refusal puts
-    the domain on hold. A turn counts for ``lease`` seconds at most if its worker dies.
+    Waits up to ``patience`` seconds; raises HeldError or BusyError if the turn comes later. A StageError that names a
+    refusal puts the domain on hold. A turn counts for ``lease`` seconds at most if its worker dies.
     """
     domain = registrable.domain(target.host or "")
     number, strikes = await _await_turn(pool, domain, spacing, lease, time.monotonic() + patience)
@@ -86,8 +86,9 @@ async def _await_turn(pool: database.Pool, domain: str, spacing: float, lease: f
         # Those who wait for the same moment do not all come at it.
         wait = row["wait"] + _CHANCE.random() * (spacing if row["wait"] else POLL)
         if time.monotonic() + wait > until:
-            why = f"is on hold: {row['reason']}" if row["held"] else "is asked by other workers now"
-            raise HeldError(f"{domain} {why}", {"domain": domain}, after=wait)
+            if row["held"]:
+                raise HeldError(f"{domain} is on hold: {row['reason']}", {"domain": domain}, after=wait)
+            raise errors.BusyError(f"{domain} is asked by other workers now", {"domain": domain}, after=wait)
         await asyncio.sleep(wait)
 
 

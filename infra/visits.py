@@ -28,6 +28,9 @@ MARGIN_SECONDS = 10.0
 LONGEST_AFTER = 3600.0
 """Seconds after which an attempt may be made again: a report goes without what rests for longer."""
 
+NOT_ASKED = (domains.HeldError, errors.BusyError)
+"""Nothing was asked, so that nothing is known of the page that was not known before."""
+
 STATUSES: Mapping[str, Mapping[str, str]] = {"gone": {"status": "410"}, "missing": {"status": "404"}}
 """What the failure of a page that is not there says in its details for as long as that is remembered."""
 
@@ -97,7 +100,7 @@ class Visitor:
                     return await self._claimed(visit, claimed, read)
                 if time.monotonic() + domains.POLL > visit.until:
                     claimed_for = 0.0 if kept is None else kept.claimed
-                    busy = domains.HeldError(f"{named} is being asked for by another worker", after=claimed_for)
+                    busy = errors.BusyError(f"{named} is being asked for by another worker", after=claimed_for)
                     return await self._stale(kept, read, busy)
                 # What ends in another process cannot wake this one.
                 await asyncio.sleep(domains.POLL)
@@ -141,7 +144,7 @@ class Visitor:
             page = await self._request(kept.address, {**visit.headers, **kept.conditions}, visit.until)
         except errors.OutageError:
             raise
-        except domains.HeldError as error:
+        except NOT_ASKED as error:
             return await self._stale(kept, read, error)
         except errors.StageError as error:
             await self._note_failure(visit, kept, error, answers.fault(error))
@@ -197,7 +200,7 @@ class Visitor:
 
         try:
             page = await self._fetcher.fetch(url, headers, turns)
-        except (errors.OutageError, domains.HeldError):
+        except (errors.OutageError, *NOT_ASKED):
             raise
         except errors.StageError as error:
             status = error.details.get("status")

@@ -152,7 +152,7 @@ async def test_a_worker_that_is_killed_while_it_asks_holds_nobody_up_for_long(ta
         process.kill()
         await process.wait()
         site.says("/feed", "a")
-        with pytest.raises(errors.TransientError, match="asked for by another worker") as caught:
+        with pytest.raises(errors.BusyError, match="asked for by another worker") as caught:
             await one.follow(url, patience=0.3)
         assert 0 < (caught.value.after or 0) < 60
         turns = await tables.fetch("SELECT extract(epoch FROM lease_until - now())::float8 AS s FROM shared.turns")
@@ -290,7 +290,7 @@ async def test_a_refusal_holds_the_whole_domain_for_every_worker(
         held = await tables.fetch("SELECT extract(epoch FROM hold_until - now())::float8 AS s FROM shared.domains")
         assert 0 < held[0]["s"] <= (120 if headers else 60)
         await tables.fetch("UPDATE shared.domains SET hold_until = now() + interval '2 minutes'")
-        with pytest.raises(errors.TransientError, match=f"example.co.uk is on hold: it answered {status}") as caught:
+        with pytest.raises(domains.HeldError, match=f"example.co.uk is on hold: it answered {status}") as caught:
             await two.follow(site.url("/b", "feeds.example.co.uk"), patience=0.1)
         assert 100 < (caught.value.after or 0) < 125
         # Another domain under the same public suffix is another site.
@@ -361,7 +361,7 @@ async def test_whose_turn_comes_too_late_is_told_when(tables: Factory) -> None:
         site.says("/a", "a")
         site.says("/b", "b")
         await one.follow(site.url("/a", "a.example"))
-        with pytest.raises(errors.TransientError, match=r"a\.example is asked by other workers now") as caught:
+        with pytest.raises(errors.BusyError, match=r"a\.example is asked by other workers now") as caught:
             await one.follow(site.url("/b", "a.example"), patience=1)
 
     assert 30 < (caught.value.after or 0) <= 121
@@ -375,7 +375,7 @@ async def test_a_turn_that_was_lost_with_its_worker_ends_by_itself(tables: Facto
             "INSERT INTO shared.turns (domain, lease_until) "
             "SELECT 'a.example', now() + interval '1 hour' FROM generate_series(1, 2)"
         )
-        with pytest.raises(errors.TransientError, match="asked by other workers"):
+        with pytest.raises(errors.BusyError, match="asked by other workers"):
             await one.follow(site.url("/a", "a.example"), patience=0.5)
         await tables.fetch("UPDATE shared.turns SET lease_until = now() - interval '1 second'")
         assert (await one.follow(site.url("/a", "a.example"))).result == "a"
