@@ -150,6 +150,12 @@ async def look_through(tables: Factory, ctx: Context, site: sites.Site, name: st
             looks += 1
             moment += LOOK
             await tables.fetch("UPDATE shared.pages SET next_at = next_at - $1::interval", LOOK)
+            if looks == 1:
+                # Its entries are years old by now, and it was not dormant then.
+                await tables.fetch(
+                    "UPDATE shared.pages SET renewed_at = now(), state = 'healthy', next_at = now() "
+                    "WHERE state = 'dormant'"
+                )
     return looks
 
 
