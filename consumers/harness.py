@@ -268,7 +268,7 @@ class Context:
     ) -> stages.Followed[R]:
         """The same, read."""
         page = await self._fetch(url, headers)
-        return stages.Followed((await read(page)).result, page, url)
+        return stages.Followed((await read(page)).result, page)
 
     async def isolated(self, function: Callable[[A], R], argument: A) -> R:
         """The result of the function, without limits."""

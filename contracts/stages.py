@@ -81,11 +81,11 @@ class Reading(Generic[R]):
 
 @dataclasses.dataclass(frozen=True)
 class Followed(Generic[R]):
-    """A page that was read, with the result; ``address`` is where it is asked for, now that it may have moved."""
+    """A page that was read, with the result; ``address`` is where it is asked for if it has moved for good."""
 
     result: R
     page: Page
-    address: str
+    address: str = ""
 
 
 class Log(Protocol):

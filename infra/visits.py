@@ -137,7 +137,7 @@ class Visitor:
         await pages.count_use(self._pool, kept.url)
         metrics.PAGES.labels(kept.kind, origin).inc()
         metrics.SAVED_BYTES.inc(kept.received)
-        return stages.Followed(reading.result, page, kept.address)
+        return _followed(kept, reading, page, kept.address)
 
     async def _ask(self, visit: _Visit, kept: pages.Kept, read: Read[R]) -> stages.Followed[R]:
         try:
@@ -164,7 +164,7 @@ class Visitor:
         await pages.write(self._pool, visit.url, visit.holder, answer, sent=page.received, body=body)
         metrics.PAGES.labels(visit.kind, page.origin).inc()
         metrics.SAVED_BYTES.inc(kept.received if body is None else 0)
-        return stages.Followed(reading.result, page, answer.address)
+        return _followed(kept, reading, page, answer.address)
 
     async def _note_failure(
         self, visit: _Visit, kept: pages.Kept, error: errors.StageError, fault: feed_states.Fault, sent: int = 0
@@ -228,6 +228,10 @@ class Visitor:
             return (ipaddress.ip_address(target.host or ""), target.port) in self._manners.own
         except ValueError:
             return False
+
+
+def _followed(kept: pages.Kept, reading: stages.Reading[R], page: stages.Page, address: str) -> stages.Followed[R]:
+    return stages.Followed(reading.result, page, "" if address == kept.url else address)
 
 
 @contextlib.contextmanager

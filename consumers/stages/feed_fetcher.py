@@ -35,7 +35,7 @@ async def run(ctx: stages.StageContext, task: intelligence.FetcherInput) -> arti
     except errors.StageError as error:
         error.details.setdefault("url", task.source.url[: reader.URL_LENGTH])
         raise
-    found = _whereabouts(followed, task.source.url)
+    found = _whereabouts(followed)
     if task.full_text == "teasers":
         found = await fulltext.complete(ctx, found)
     if found.problems:
@@ -43,12 +43,11 @@ async def run(ctx: stages.StageContext, task: intelligence.FetcherInput) -> arti
     return found
 
 
-def _whereabouts(followed: stages.Followed[artifacts.ArticleSet], url: str) -> artifacts.ArticleSet:
+def _whereabouts(followed: stages.Followed[artifacts.ArticleSet]) -> artifacts.ArticleSet:
     """The articles with where they were read, and when that was not now."""
     found, page = followed.result, followed.page
     told = (f"as it was seen last, because: {page.because}",) if page.origin == "stale" else ()
-    moved = followed.address if followed.address != url else ""
-    return found.model_copy(update={"address": moved, "problems": (*told, *found.problems)})
+    return found.model_copy(update={"address": followed.address, "problems": (*told, *found.problems)})
 
 
 def _charset(content_type: str) -> str:
