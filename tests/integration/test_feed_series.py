@@ -153,8 +153,9 @@ async def look_through(tables: Factory, ctx: Context, site: sites.Site, name: st
             if looks == 1:
                 # Its entries are years old by now, and it was not dormant then.
                 await tables.fetch(
-                    "UPDATE shared.pages SET renewed_at = now(), state = 'healthy', next_at = now() "
-                    "WHERE state = 'dormant'"
+                    "UPDATE shared.pages SET renewed_at = now(), state = 'healthy', next_at = now() + $1::interval "
+                    "WHERE state = 'dormant'",
+                    datetime.timedelta(seconds=DEFAULT.feed_seconds) - LOOK,
                 )
     return looks
 
