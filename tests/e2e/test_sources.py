@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from contracts import errors
+from contracts import errors, messages, templates
+from infra import templates as stored_templates
 from tests import sites
 from tests.e2e.test_cli import Cli
 from tests.factories import Factory
@@ -46,3 +47,30 @@ async def test_feeds_are_listed_shown_and_reset(factory: Factory, tmp_path: Path
         assert (await one.follow(bad)).result == "b"
         assert "no worker has read" in await cli.run("sources", "show", "http://other.example/", status=1)
         assert "no worker has read" in await cli.run("sources", "reset", "http://other.example/", status=1)
+
+
+async def test_a_task_that_waits_for_others_at_a_site_is_not_charged(factory: Factory) -> None:
+    source = "{'url': parameters.url, 'title': '', 'relevance': 1, 'quality': 1, 'score': 1, 'reason': 'test'}"
+    step = {"name": "read", "stage": "feed_fetcher", "retry": {"attempts": 1}, "parameters": {"source": source}}
+    url = {"name": "url", "type": "string", "required": True}
+    template = templates.parse({"name": "one", "parameters": [url], "steps": [step]})
+    async with factory.pool.acquire() as connection:
+        await stored_templates.apply(connection, template)
+    await factory.client()
+    async with sites.serve() as site, factory.connect() as client:
+        site.says("/feed", "<rss version='2.0'><channel><item><title>Crane</title></item></channel></rss>")
+        # Others are at the site for longer than an attempt is patient. By this name it is not the operator's own.
+        await factory.fetch(
+            "INSERT INTO shared.turns (domain, lease_until) "
+            "SELECT 'localhost', now() + interval '20 seconds' FROM generate_series(1, 2)"
+        )
+        factory.coordinator()
+        factory.worker("feed_fetcher", FACTORY_FETCH_ALLOW=site.address)
+        await client.submit("one", parameters={"url": site.url("/feed", "localhost")})
+        (finished,) = await client.answered(messages.ExecutionFinished)
+    assert finished.status == "completed"
+    (row,) = await factory.fetch("SELECT attempt, retries FROM step_executions")
+    assert row["attempt"] > 1
+    assert row["retries"] == 0
+    facts = await factory.fetch("SELECT detail ->> 'error' AS error FROM timeline WHERE kind = 'outage'")
+    assert {row["error"] for row in facts} == {"localhost is asked by other workers now"}
