@@ -105,7 +105,7 @@ class Fetcher:
         addresses and bodies that are too large. The explanation is fit for a client; ``details`` hold ``url`` and, if
         there was an answer, ``status``.
         """
-        details = _details(url)
+        details = details_of(url)
         target = _parsed(url, details)
         sent = {name.lower(): value for name, value in (headers or {}).items()}
         left = self._limits.total
@@ -206,13 +206,14 @@ def target(url: str) -> yarl.URL:
 
     Written out in ASCII it has 2048 characters at most, so that it can be kept under an index.
     """
-    found = _parsed(url, _details(url))
+    found = _parsed(url, details_of(url))
     if len(str(found)) > URL_LENGTH:
-        raise errors.PermanentError(f"'{shown(url)}' is longer than {URL_LENGTH} characters", _details(url))
+        raise errors.PermanentError(f"'{shown(url)}' is longer than {URL_LENGTH} characters", details_of(url))
     return found
 
 
-def _details(url: str) -> dict[str, str]:
+def details_of(url: str) -> dict[str, str]:
+    """What the failure of a fetch says of it: its URL as it was given, without a password."""
     return {"url": _USER.sub("//", url)[:URL_LENGTH]}
 
 

@@ -71,7 +71,7 @@ class Visitor:
 
     async def get(self, url: str, headers: Mapping[str, str], patience: float) -> stages.Page:
         """A page that is not remembered. Turns are awaited for ``patience`` seconds at most."""
-        with _final():
+        with _final(url):
             return await self._request(url, headers, time.monotonic() + patience)
 
     async def remembered(self, url: str, headers: Mapping[str, str], patience: float) -> stages.Page:
@@ -92,7 +92,7 @@ class Visitor:
         named = str(fetch.target(url))
         visit = _Visit(named, kind, headers, time.monotonic() + patience, uuid.uuid4())
         lease = patience + self._manners.request_seconds + MARGIN_SECONDS
-        with _final():
+        with _final(url):
             kept = await pages.look(self._pool, named)
             while kept is None or not kept.rests:
                 claimed = await pages.claim(self._pool, named, kind, visit.holder, lease)
@@ -118,7 +118,7 @@ class Visitor:
         """A page that is not to be asked for now."""
         if kept.failures:
             told = f"it is left alone for a while after {kept.failures} failures in a row, the last: {kept.error}"
-            details = {"url": kept.url, **STATUSES.get(kept.fault, {})}
+            details = dict(STATUSES.get(kept.fault, {}))
             error = errors.TransientError(f"{kept.url}: {told}", details, after=kept.rest)
             return await self._stale(kept, read, error)
         return await self._again(kept, read, "memory")
@@ -235,12 +235,15 @@ def _followed(kept: pages.Kept, reading: stages.Reading[R], page: stages.Page, a
 
 
 @contextlib.contextmanager
-def _final() -> Iterator[None]:
-    """Has what rests for long end the attempt for good: to wait for it would hold up everything else."""
+def _final(url: str) -> Iterator[None]:
+    """Has every failure name the URL as it was given, and what rests for long end the attempt for good: to wait for it
+    would hold up everything else."""
     try:
         yield
-    except errors.TransientError as error:
-        if error.after is None or error.after <= LONGEST_AFTER:
+    except errors.StageError as error:
+        error.details.update(fetch.details_of(url))
+        after = error.after if isinstance(error, errors.TransientError) else None
+        if after is None or after <= LONGEST_AFTER:
             raise
-        explanation = f"{error}; nothing is asked there for {error.after / 3600:.1f} hours"
+        explanation = f"{error}; nothing is asked there for {after / 3600:.1f} hours"
         raise errors.PermanentError(explanation, error.details) from error

@@ -285,8 +285,9 @@ async def test_a_refusal_holds_the_whole_domain_for_every_worker(
     async with sites.serve() as site, worker(tables, site) as one, worker(tables, site) as two:
         site.says("/a", "", status=status, **headers)
         site.says("/b", "b")
-        with pytest.raises(errors.StageError, match=str(status)):
-            await one.follow(site.url("/a", "www.example.co.uk"))
+        with pytest.raises(errors.StageError, match=str(status)) as refused:
+            await one.follow(site.url("/a", "WWW.example.co.uk"))
+        assert refused.value.details["url"] == site.url("/a", "WWW.example.co.uk")
         held = await tables.fetch("SELECT extract(epoch FROM hold_until - now())::float8 AS s FROM shared.domains")
         assert 0 < held[0]["s"] <= (120 if headers else 60)
         await tables.fetch("UPDATE shared.domains SET hold_until = now() + interval '2 minutes'")
