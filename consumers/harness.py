@@ -264,9 +264,16 @@ class Context:
         """Keep the report."""
         self.reported.append((fraction, note))
 
-    async def fetch(self, url: str, headers: Mapping[str, str] | None = None) -> stages.Page:
-        """What the test's own function gives."""
+    async def fetch(self, url: str, headers: Mapping[str, str] | None = None, *, remember: bool = False) -> stages.Page:
+        """What the test's own function gives; nothing is remembered."""
         return await self._fetch(url, headers or {})
+
+    async def follow(
+        self, url: str, headers: Mapping[str, str], read: Callable[[stages.Page], Awaitable[stages.Reading[R]]]
+    ) -> stages.Followed[R]:
+        """The same, read."""
+        page = await self._fetch(url, headers)
+        return stages.Followed((await read(page)).result, page)
 
     async def isolated(self, function: Callable[[A], R], argument: A) -> R:
         """The result of the function, without limits."""

@@ -116,7 +116,11 @@ class ResearchPlan(Artifact):
 
 
 class Article(Model):
-    """One entry of a feed as clean text. ``id`` is the same wherever and whenever the same entry is read again."""
+    """One entry of a feed as clean text. ``id`` is the same wherever and whenever the same entry is read again.
+
+    ``text_from`` says whether the feed itself held the text, or the article's page did; then ``text_method`` found it,
+    and ``text_confidence`` is the share of the feed's words about the article that are in it.
+    """
 
     id: str
     url: str
@@ -130,14 +134,22 @@ class Article(Model):
     source_title: str
     site: str
     fingerprint: str = ""
-    """The same for as long as title and text say the same; another one is a revision of the article."""
+    """The same for as long as the feed tells it in the same words, whatever their markup, spacing and punctuation: a
+    known id with another one is a revision of the article. Empty where it was not told."""
+    text_from: Literal["feed", "page"] = "feed"
+    text_method: str = ""
+    text_confidence: Share = 1.0
 
 
 class ArticleSet(Artifact):
-    """The articles of one feed. ``entries`` counts what the feed holds, before any cap or filter."""
+    """The articles of one feed. ``entries`` counts what the feed holds, before any cap or filter.
+
+    ``address`` is where the feed is now if it has moved for good; ``source_url`` stays the name by which it is known.
+    """
 
     source_url: str
     source_title: str
+    address: str = ""
     format: str
     language: str = ""
     entries: int

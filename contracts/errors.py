@@ -84,6 +84,10 @@ class OutageError(TransientError):
     """A server that the factory itself needs is away: no fault of the work, so that the attempt is not charged."""
 
 
+class BusyError(TransientError):
+    """Others are at what the attempt wanted, and it was not its turn within its patience: it is not charged either."""
+
+
 class PermanentError(StageError):
     """Trying again cannot help."""
 

@@ -1,6 +1,6 @@
 """The stages of the intelligence pipeline: what each takes, gives and needs."""
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 import pydantic
 
@@ -65,10 +65,11 @@ class ResearcherInput(Model):
 
 
 class FetcherInput(Model):
-    """The feed to read, and how many of its entries to keep at most."""
+    """The feed to read, how many of its entries to keep at most, and whether to read the pages behind mere teasers."""
 
     source: Source
     max_articles: Annotated[int, pydantic.Field(ge=1, le=1000)] = 50
+    full_text: Literal["never", "teasers"] = "never"
 
 
 class ClassifierInput(Model):

@@ -2,9 +2,9 @@
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self, TypeVar
+from typing import Generic, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from contracts import messages, model, templates
 from contracts.analysis import Analyst
@@ -47,14 +47,46 @@ class StageSpec:
     formats: tuple[str, ...] = ()
 
 
+Origin = Literal["network", "unchanged", "memory", "stale"]
+"""Where the body of a page comes from: it was sent, its server said that it is still what it was, nobody had to ask, or
+nobody could be asked, so that it is as it was seen last."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """A fetched page; ``body`` is decoded from its transfer encoding, ``url`` is the last one of any redirects."""
+    """A fetched page; ``body`` is decoded from its transfer encoding, ``url`` is the last one of any redirects.
+
+    ``moved`` says that all redirects on the way were permanent, ``received`` how many bytes came over the network, and
+    ``because`` why a stale page is not a new one.
+    """
 
     url: str
     status: int
     headers: Mapping[str, str]
     body: bytes
+    moved: bool = False
+    received: int = 0
+    origin: Origin = "network"
+    because: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading(Generic[R]):
+    """What a stage made of a page that it follows: the result, the identities of what the page lists, and the date of
+    the newest of it where that is known."""
+
+    result: R
+    entries: tuple[str, ...] = ()
+    newest: datetime.datetime | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Followed(Generic[R]):
+    """A page that was read, with the result; ``address`` is where it is asked for if it has moved for good."""
+
+    result: R
+    page: Page
+    address: str = ""
 
 
 class Log(Protocol):
@@ -178,11 +210,24 @@ class StageContext(Protocol):
         """
         ...
 
-    async def fetch(self, url: str, headers: Mapping[str, str] | None = None) -> Page:
-        """The page at an http or https URL, through the egress guard.
+    async def fetch(self, url: str, headers: Mapping[str, str] | None = None, *, remember: bool = False) -> Page:
+        """The page at an http or https URL, through the egress guard, when it is its site's turn.
 
-        Raises TransientError for time-outs, resets, 429 and 5xx, and PermanentError for other statuses, refused
-        addresses and bodies that are too large.
+        With ``remember`` it comes from the memory that all workers share while it is fresh, is asked for on the
+        condition that it has changed, and is the remembered one, marked as stale, where it cannot be had now; the
+        headers must not change what the page holds. Raises TransientError for time-outs, resets, 429, 5xx and sites
+        that are to be left alone for a while, and PermanentError for other statuses, refused addresses and bodies that
+        are too large.
+        """
+        ...
+
+    async def follow(
+        self, url: str, headers: Mapping[str, str], read: Callable[[Page], Awaitable[Reading[R]]]
+    ) -> Followed[R]:
+        """The same, remembered, for a source that is looked at again and again, whose state is known to operators.
+
+        ``read`` makes something of the page. What it refuses with a PermanentError counts as a failure of the source,
+        and is not remembered; it is then called again with what is remembered, if anything is.
         """
         ...
 

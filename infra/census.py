@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from contracts.states import ExecutionStatus
 from contracts.tiers import Tier
-from infra import budgets, database, metrics, pauses, repairs, statements
+from infra import budgets, database, domains, metrics, pauses, repairs, sources, statements
 from infra.registries import Described
 from infra.settings import Settings
 
@@ -99,9 +99,12 @@ NEAR_LIMIT = _described(
     f"Clients that have used at least {NEAR:.0%} of their budget of this month.",
 )
 
+FEEDS = _described("factory_feeds", "gauge", ("status",), "Feeds that were ever read, by the state they were found in.")
+HELD = _described("factory_domains_on_hold", "gauge", (), "Sites that have refused and are left alone for a while.")
+
 TABLE: tuple[Described, ...] = (
     *(EXECUTIONS, QUEUED_SECONDS, SLOTS, STUCK, TASKS, TASK_AGE, PAUSED, DEAD_LETTERS, DEAD_LETTER_AGE, OWED, OWED_AGE),
-    *(WORKERS, REPAIRS, RESERVED, SPENT, NEAR_LIMIT),
+    *(WORKERS, REPAIRS, RESERVED, SPENT, NEAR_LIMIT, FEEDS, HELD),
 )
 
 LIVING = (ExecutionStatus.QUEUED, ExecutionStatus.RUNNING, ExecutionStatus.PAUSED)
@@ -134,6 +137,8 @@ async def take(
     found[RESERVED] = [((row["tier"],), row["reserved"] / budgets.DOLLAR) for row in rows]
     found[SPENT] = [((row["tier"],), row["spent"] / budgets.DOLLAR) for row in rows]
     found[NEAR_LIMIT] = [((row["tier"],), row["near"]) for row in rows]
+    found[FEEDS] = [((state,), feeds) for state, feeds in (await sources.states(connection)).items()]
+    found[HELD] = [((), len(await domains.held(connection)))]
     return found
 
 

@@ -12,7 +12,7 @@ import socket
 import time
 import weakref
 import zlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Self
 
 import aiohttp
@@ -24,12 +24,15 @@ from infra import egress, unpacking
 
 USER_AGENT = "ai-factory/0.1 (feed reader)"
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+PERMANENT = frozenset({301, 308})
 RETRYABLE = frozenset({408, 425, 429})
 CONDITIONS = frozenset({"if-none-match", "if-modified-since"})
 # Headers that may follow a redirect to another origin; any other could carry a secret.
 PORTABLE = CONDITIONS | {"accept", "accept-language", "user-agent"}
 URL_LENGTH = 2048
-LONGEST_RETRY_AFTER = 3600.0
+LONGEST_RETRY_AFTER = 86_400.0
+NO_HOST = "no_host"
+"""Under ``reason`` in the details of a failure: the name of the host has no address."""
 RATIO_FROM = 1024 * 1024
 
 _USER = re.compile(r"//[^/?#]*@")  # a password must not reach the record of a failure
@@ -50,6 +53,16 @@ class Limits:
     ratio: int = 200
     redirects: int = 5
     per_host: int = 2
+
+
+Turns = Callable[[yarl.URL], contextlib.AbstractAsyncContextManager[None]]
+"""Lasts for one request to this address, and is told by an exception how it failed."""
+
+
+@contextlib.asynccontextmanager
+async def at_once(_: yarl.URL) -> AsyncIterator[None]:
+    """The turns of whoever asks nobody else."""
+    yield
 
 
 class Fetcher:
@@ -84,24 +97,27 @@ class Fetcher:
         if self._session is not None:
             await self._session.close()
 
-    async def fetch(self, url: str, headers: Mapping[str, str] | None = None) -> stages.Page:
-        """The page at an http or https URL, after at most five redirects.
+    async def fetch(self, url: str, headers: Mapping[str, str] | None = None, turns: Turns = at_once) -> stages.Page:
+        """The page at an http or https URL, after at most five redirects; each request takes its turn.
 
         A 304 is a page too if ``headers`` asked a condition. Raises TransientError for time-outs, broken connections,
-        408, 425, 429 and 5xx, and PermanentError for other statuses, refused addresses and bodies that are too large.
-        The explanation is fit for a client; ``details`` hold ``url`` and, if there was an answer, ``status``.
+        408, 425, 429, 5xx and a 403 that says when to come again, and PermanentError for other statuses, refused
+        addresses and bodies that are too large. The explanation is fit for a client; ``details`` hold ``url`` and, if
+        there was an answer, ``status``.
         """
-        details = {"url": _USER.sub("//", url)[:URL_LENGTH]}
+        details = details_of(url)
         target = _parsed(url, details)
         sent = {name.lower(): value for name, value in (headers or {}).items()}
         left = self._limits.total
+        hops: list[int] = []
         for _ in range(self._limits.redirects + 1):
-            async with self._turn(target):
+            async with self._turn(target), turns(target):
                 began = time.monotonic()
                 page = await self._hop(target, sent, left, details)
                 left -= time.monotonic() - began
             if page.status not in REDIRECTS:
-                return page
+                return dataclasses.replace(page, moved=bool(hops) and PERMANENT.issuperset(hops))
+            hops.append(page.status)
             following = _following(target, page, details)
             if following.origin() != target.origin():
                 sent = {name: value for name, value in sent.items() if name in PORTABLE}
@@ -135,16 +151,20 @@ class Fetcher:
 
     async def _page(self, target: yarl.URL, headers: Mapping[str, str], response: aiohttp.ClientResponse,
                     details: dict[str, str]) -> stages.Page:  # fmt: skip
-        received = {name.lower(): value for name, value in response.headers.items()}
+        received = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
         page = stages.Page(str(target), response.status, received, b"")
         conditional = response.status == 304 and bool(CONDITIONS & headers.keys())
         if response.status in REDIRECTS or conditional:
             return page
         if not 200 <= response.status < 300:
             raise _refused_status(target, page, details)
-        return dataclasses.replace(page, body=await self._body(target, response, details))
+        body, size = await self._body(target, response, details)
+        return dataclasses.replace(page, body=body, received=size)
 
-    async def _body(self, target: yarl.URL, response: aiohttp.ClientResponse, details: dict[str, str]) -> bytes:
+    async def _body(
+        self, target: yarl.URL, response: aiohttp.ClientResponse, details: dict[str, str]
+    ) -> tuple[bytes, int]:
+        """The body, and how many bytes it had on its way."""
         details = details | {"status": str(response.status)}
         encoding = response.headers.get("Content-Encoding", "")
         decoder = unpacking.decoder(encoding)
@@ -164,7 +184,7 @@ class Fetcher:
             raise errors.PermanentError(explanation, details) from error
         if not decoder.complete():
             raise errors.TransientError(f"{shown(target)} ended in the middle of its packed content", details)
-        return b"".join(parts)
+        return b"".join(parts), received
 
     def _check_size(self, size: int, received: int, target: yarl.URL, details: dict[str, str]) -> None:
         if size > self._limits.body:
@@ -179,6 +199,22 @@ def shown(text: object) -> str:
     """A text of someone else's making as one short printable line."""
     line = "".join(character if character.isprintable() else "�" for character in str(text))
     return line if len(line) <= 300 else line[:299] + "…"
+
+
+def target(url: str) -> yarl.URL:
+    """The address that a URL means, without its fragment; raises PermanentError unless it is one for a fetch.
+
+    Written out in ASCII it has 2048 characters at most, so that it can be kept under an index.
+    """
+    found = _parsed(url, details_of(url))
+    if len(str(found)) > URL_LENGTH:
+        raise errors.PermanentError(f"'{shown(url)}' is longer than {URL_LENGTH} characters", details_of(url))
+    return found
+
+
+def details_of(url: str) -> dict[str, str]:
+    """What the failure of a fetch says of it: its URL as it was given, without a password."""
+    return {"url": _USER.sub("//", url)[:URL_LENGTH]}
 
 
 def _parsed(url: str, details: dict[str, str]) -> yarl.URL:
@@ -217,13 +253,14 @@ def _status(status: int) -> str:
 def _refused_status(target: yarl.URL, page: stages.Page, details: dict[str, str]) -> errors.StageError:
     explanation = f"{shown(target)} answered {_status(page.status)}"
     details = details | {"status": str(page.status)}
-    if page.status in RETRYABLE or page.status >= 500:
-        return errors.TransientError(explanation, details, after=retry_after(page.headers.get("retry-after", "")))
+    after = retry_after(page.headers.get("retry-after", ""))
+    if page.status in RETRYABLE or page.status >= 500 or (page.status == 403 and after is not None):
+        return errors.TransientError(explanation, details, after=after)
     return errors.PermanentError(explanation, details)
 
 
 def retry_after(value: str) -> float | None:
-    """Seconds that a Retry-After header asks for, at most an hour; None if it says nothing that can be read."""
+    """Seconds that a Retry-After header asks for, at most a day; None if it says nothing that can be read."""
     if value.strip().isdecimal():
         return min(float(value), LONGEST_RETRY_AFTER)
     try:
@@ -240,6 +277,7 @@ def _explained(error: aiohttp.ClientError, target: yarl.URL, details: dict[str, 
     name = shown(target)
     match error:
         case aiohttp.ClientConnectorDNSError() if error.os_error.errno == socket.EAI_NONAME:
+            details = details | {"reason": NO_HOST}
             return errors.PermanentError(f"{name}: there is no host named {shown(target.host)}", details)
         case aiohttp.ClientConnectorDNSError():
             return errors.TransientError(f"{name}: the name {shown(target.host)} cannot be resolved now", details)

@@ -6,6 +6,7 @@ combination of labels is a time series of its own. What is measured in one proce
 query; what the database alone knows is in ``infra/census`` and is the same whichever coordinator is asked.
 """
 
+import itertools
 from collections.abc import Callable
 
 import prometheus_client
@@ -158,11 +159,26 @@ OBJECT_SECONDS = histogram(
 FETCHES = counter(
     "worker",
     "factory_fetches_total",
-    "Requests to the web by the kind of the answer (2xx, 3xx, ...), or by the class of the error where none came.",
+    "Requests to the web by the kind of the answer (2xx, 4xx, ..., and unchanged for a 304), or by the class of the "
+    "error where none came.",
     "outcome",
 )
 FETCH_SECONDS = histogram("worker", "factory_fetch_seconds", "Requests to the web, redirects included.", WORK)
+TURN_SECONDS = histogram(
+    "worker",
+    "factory_turn_seconds",
+    "How long requests to the web waited for their turn at the site; without those that were given up.",
+    WORK,
+)
 FETCHED_BYTES = counter("worker", "factory_fetched_bytes_total", "Bytes of pages, as they arrived.")
+PAGES = counter(
+    "worker",
+    "factory_pages_total",
+    "Looks at pages that are remembered, by kind (feed or page): network (it was sent), unchanged (304), memory "
+    "(nobody had to be asked), stale (as it was seen last, since it could not be had), failed (a request in vain).",
+    *("kind", "result"),
+)
+SAVED_BYTES = counter("worker", "factory_fetch_saved_bytes_total", "Bytes of pages that were not sent again.")
 CACHE = counter(
     "worker",
     "factory_cache_requests_total",
@@ -238,10 +254,13 @@ for _metric, _values in {
     LEASES_ENDED: ("lapsed", "overdue", "crash_loop"),
     OBJECT_BYTES: ("read", "written"),
     OBJECT_SECONDS: ("make_bucket", "put", "get", "stat", "remove", "presign"),
-    FETCHES: ("2xx", "3xx", "4xx", "5xx", "transient", "permanent"),
+    FETCHES: ("2xx", "unchanged", "3xx", "4xx", "5xx", "transient", "permanent"),
 }.items():
     for _value in _values:
         _metric.labels(_value)
+
+for _kind, _result in itertools.product(("feed", "page"), ("network", "unchanged", "memory", "stale", "failed")):
+    PAGES.labels(_kind, _result)
 
 # They double what is told, and nothing asks for them.
 _disable: Callable[[], None] = prometheus_client.disable_created_metrics

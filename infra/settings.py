@@ -51,6 +51,8 @@ class Settings:
     fetch_allow: frozenset[str] = frozenset()
     fetch_seconds: float = 20.0
     feed_bytes: int = 15 * 1024 * 1024
+    feed_seconds: float = 900.0
+    domain_seconds: float = 1.0
     health_host: str = "127.0.0.1"
     log_level: str = "info"
     log_format: str = "console"
@@ -143,6 +145,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         fetch_allow=variables.optional(values, "FACTORY_FETCH_ALLOW", variables.sockets, Settings.fetch_allow),
         fetch_seconds=variables.number(values, "FACTORY_FETCH_SECONDS", float, Settings.fetch_seconds),
         feed_bytes=variables.number(values, "FACTORY_FEED_BYTES", int, Settings.feed_bytes),
+        feed_seconds=variables.number(values, "FACTORY_FEED_SECONDS", float, Settings.feed_seconds, least=0),
+        domain_seconds=variables.number(values, "FACTORY_DOMAIN_SECONDS", float, Settings.domain_seconds, least=0),
         health_host=variables.optional(values, "FACTORY_HEALTH_HOST", variables.address, Settings.health_host),
         log_level=variables.choice(values, "FACTORY_LOG_LEVEL", LOG_LEVELS, Settings.log_level),
         log_format=variables.choice(values, "FACTORY_LOG_FORMAT", LOG_FORMATS, Settings.log_format),

@@ -17,7 +17,21 @@ from consumers.coordinator.outcome import Outcome
 from contracts import encoding, messages, topology
 from contracts.errors import FactoryError
 from contracts.messages import TaskKey
-from infra import database, executions, failpoints, faults, leases, memory, metrics, outbox, pauses, shared, timers
+from infra import (
+    database,
+    domains,
+    executions,
+    failpoints,
+    faults,
+    leases,
+    memory,
+    metrics,
+    outbox,
+    pages,
+    pauses,
+    shared,
+    timers,
+)
 from infra.delivery import BrokerError
 from infra.failpoints import Failpoint
 
@@ -216,4 +230,6 @@ async def keep_house(desk: Desk) -> None:
         await leases.keep_house(connection)
         await shared.drop_stale(connection)
         await memory.forget(connection)
+        await pages.drop_stale(connection)
+        await domains.drop_stale(connection)
         await timers.keep_house(connection)

@@ -13,7 +13,7 @@ from consumers.runtime import inputs, outages, text, traces
 from consumers.runtime.equipment import Equipment
 from contracts import stages
 from contracts.analysis import Analyst
-from contracts.errors import PermanentError, StageError
+from contracts.errors import PermanentError
 from contracts.llm import Llm
 from contracts.messages import StageTask
 from contracts.refs import DataRef
@@ -28,6 +28,9 @@ PROGRESS_SECONDS = 0.5
 
 FIGURE = re.compile(r"[a-z][a-z_]{0,39}")
 """Names of figures become labels of metrics, of which there must not be many."""
+
+PATIENCE_SECONDS = 15.0
+"""Awaited within an attempt for a turn at a site; for longer ones the task gives its place to others."""
 
 Report = Callable[[float, str], Awaitable[None]]
 
@@ -94,18 +97,24 @@ class Context:
         metrics.STAGE_FIGURES.labels(self._task.stage, figure).inc(value)
         metrics.STAGE_MEASUREMENTS.labels(self._task.stage, figure).inc()
 
-    async def fetch(self, url: str, headers: Mapping[str, str] | None = None) -> stages.Page:
-        """The page at a URL, through the egress guard."""
-        began = time.monotonic()
-        try:
-            with traces.fetch(url):
-                page = await self._equipment.fetcher.fetch(url, headers)
-        except StageError as error:
-            _fetched(began, error.details.get("status"), error.error_class.value)
-            raise
-        _fetched(began, str(page.status), "")
-        metrics.FETCHED_BYTES.inc(len(page.body))
-        return page
+    async def fetch(
+        self, url: str, headers: Mapping[str, str] | None = None, *, remember: bool = False
+    ) -> stages.Page:
+        """The page at a URL, through the egress guard, in turn with all other workers."""
+        visit = self._equipment.visitor.remembered if remember else self._equipment.visitor.get
+        with traces.fetch(url):
+            return await visit(url, headers or {}, self._patience())
+
+    async def follow(
+        self, url: str, headers: Mapping[str, str], read: Callable[[stages.Page], Awaitable[stages.Reading[R]]]
+    ) -> stages.Followed[R]:
+        """A source that is looked at again and again."""
+        with traces.fetch(url):
+            return await self._equipment.visitor.follow(url, headers, read, self._patience())
+
+    def _patience(self) -> float:
+        """Seconds to wait for a turn: not so many that none are left for the work."""
+        return max(min(PATIENCE_SECONDS, self.remaining() / 3), 0.0)
 
     async def isolated(self, function: Callable[[A], R], argument: A) -> R:
         """The result of a pure function run in a limited child process."""
@@ -122,8 +131,3 @@ class Context:
             lambda: put(place, content, content_type=content_type, compress=False)
         )
         failpoints.reach(Failpoint.FILE_STORED)
-
-
-def _fetched(began: float, status: str | None, error_class: str) -> None:
-    metrics.FETCH_SECONDS.observe(time.monotonic() - began)
-    metrics.FETCHES.labels(f"{status[0]}xx" if status else error_class).inc()

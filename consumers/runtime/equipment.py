@@ -13,7 +13,7 @@ from contracts.analysis import Analyst
 from contracts.llm import ClosedLlm, Llm
 from contracts.memory import Memory
 from contracts.tiers import Quality
-from infra import budgets, database, documents, fetch, memory, objects, shared
+from infra import budgets, database, documents, egress, fetch, memory, objects, shared, visits
 from infra.llm import opening
 from infra.settings import Settings
 
@@ -33,7 +33,7 @@ class Equipment:
 
     store: objects.Objects
     documents: documents.Cache
-    fetcher: fetch.Fetcher
+    visitor: visits.Visitor
     children: ChildPool
     local: Callable[[], Analyst]
     models: opening.Service | None
@@ -80,4 +80,14 @@ async def equip(settings: Settings, preload: Iterable[str] = PRELOAD) -> AsyncIt
     ):
         # Loaded by the first task that asks, since a worker that only fetches never does.
         analyst = functools.cache(lambda: local.LocalAnalyst(embedding.packaged()))
-        yield Equipment(store, documents.Cache(store.get, CACHED_BYTES), fetcher, children, analyst, models, pool)
+        visitor = visits.Visitor(fetcher, pool, _manners(settings))
+        yield Equipment(store, documents.Cache(store.get, CACHED_BYTES), visitor, children, analyst, models, pool)
+
+
+def _manners(settings: Settings) -> visits.Manners:
+    return visits.Manners(
+        feed_seconds=settings.feed_seconds,
+        domain_seconds=settings.domain_seconds,
+        request_seconds=settings.fetch_seconds,
+        own=egress.parse_allowed(settings.fetch_allow),
+    )

@@ -12,7 +12,15 @@ from consumers.runtime import inputs, outages, text
 from consumers.runtime.context import Context, Report
 from consumers.runtime.equipment import Equipment
 from contracts import encoding, model
-from contracts.errors import ErrorClass, MessageError, OutageError, PermanentError, StageError, TransientError
+from contracts.errors import (
+    BusyError,
+    ErrorClass,
+    MessageError,
+    OutageError,
+    PermanentError,
+    StageError,
+    TransientError,
+)
 from contracts.messages import StageCompleted, StageFailed, StageTask
 from contracts.model import Artifact, Summary
 from contracts.refs import DataRef
@@ -147,7 +155,7 @@ def _failed(task: StageTask, worker: str, began: float, error: StageError, error
         attempt=task.attempt,
         worker=worker,
         error_class=error_class,
-        outage=isinstance(error, OutageError),
+        outage=isinstance(error, OutageError | BusyError),
         explanation=text.plain(str(error) or type(error).__name__, EXPLANATION_BYTES),
         details={name: text.plain(value, DETAIL_BYTES) for name, value in list(error.details.items())[:DETAILS]},
         after=min(error.after, 86400.0) if isinstance(error, TransientError) and error.after is not None else None,

@@ -49,6 +49,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType({
     "queues": Entry("queues", "Show depth, age, consumers and unacknowledged messages of every queue."),
     "clients": Entry("clients", "Add, list and pause clients."),
     "stages": Entry("steering", "Pause and resume stages."),
+    "sources": Entry("sources", "List, show and reset the feeds that workers read."),
     "schedules": Entry("schedules", "Submit a job again and again by the clock."),
     "stats": Entry("statistics", "Show success rates, durations, failures, costs and workers over a window of time."),
     "top": Entry("top", "Watch the whole factory live, and pause, cancel or open what runs."),

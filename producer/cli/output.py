@@ -38,6 +38,9 @@ STATUS_STYLES: Mapping[str, str] = {
     "starting": "yellow",
     "gone": "red",
     "missing": "red",
+    "healthy": "green",
+    "degraded": "yellow",
+    "dormant": "dim",
 }
 """Colours only repeat what the word says."""
 

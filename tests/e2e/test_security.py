@@ -89,7 +89,8 @@ async def test_a_feed_address_inside_is_a_failure_of_its_shard(factory: Factory)
     async with feedserver.serve(served.folder) as address, factory.connect() as client:
         factory.coordinator()
         factory.worker(installation.FETCHER, FACTORY_FETCH_ALLOW=address)
-        factory.worker("rss_librarian", "topic_researcher", "content_classifier", "report_builder")
+        factory.worker("rss_librarian", "topic_researcher", "content_classifier")
+        factory.worker("report_writer", "citation_checker", "citation_quoter", "report_builder")
         public = served.catalogue(address).records
         entries = [
             artifacts.CatalogueEntry(url=url, title=f"Battery news {n}", site=url) for n, url in enumerate(inside)

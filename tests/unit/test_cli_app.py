@@ -17,6 +17,7 @@ LEAVES = {
     "deliverables": ["deliverables", "get"],
     "clients": ["clients", "add"],
     "schedules": ["schedules", "add"],
+    "sources": ["sources", "list"],
     "budgets": ["budgets", "set"],
     "stages": ["stages", "pause"],
     "dead": ["dead", "list"],

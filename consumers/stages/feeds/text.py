@@ -1,5 +1,6 @@
 """Clean text out of the markup that feeds carry."""
 
+import hashlib
 import html
 import re
 import unicodedata
@@ -26,6 +27,7 @@ _UNSEEN = re.compile(
     r"\ufff9-\ufffb\ue000-\uf8ff\U000e0000-\U000e007f\U000f0000-\U0010ffff]"
 )
 _MISREAD = re.compile(r"[\xc2-\xf4][\x80-\xbf\u0152-\u0192\u02c6\u02dc\u2013-\u2122]")
+_WORD = re.compile(r"\w+")
 _BREAK = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 
 
@@ -57,6 +59,12 @@ def shortened(value: str, length: int) -> str:
 def first_sentence(value: str, length: int) -> str:
     """The beginning of a text up to the end of its first sentence or line."""
     return shortened(_SENTENCE.split(value.split("\n", 1)[0], maxsplit=1)[0], length)
+
+
+def fingerprint(title: str, text: str) -> str:
+    """The same for the same words in the same order, whatever their spacing, case, punctuation and form of Unicode."""
+    words = _WORD.findall(unicodedata.normalize("NFKC", f"{title}\n{text}").casefold())
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()[:32]
 
 
 def repaired(value: str) -> str:

@@ -173,11 +173,66 @@ WORKERS = Section(
     ),
 )
 
+SITES = Section(
+    "Feeds and sites",
+    (
+        graph(
+            "Feeds by state",
+            "Every feed that was ever read, as it was found last: degraded fails again and again, dormant has had "
+            "nothing new for three months, gone is asked for once a week. `factory sources list` names them.",
+            Prometheus("max by (status) (factory_feeds)", "{{status}}"),
+            unit="none",
+            stacked=True,
+        ),
+        graph(
+            "Looks at feeds",
+            "What each look at a feed came to, each minute: sent whole, unchanged (304), from memory without asking, "
+            "stale because it could not be had, or a request in vain.",
+            Prometheus(
+                'sum by (result) (rate(factory_pages_total{kind="feed"}[$__rate_interval])) * 60', "{{result}}"
+            ),
+            unit="cpm",
+            stacked=True,
+        ),
+        graph(
+            "Requests answered with 304",
+            "The part of all requests for feeds that were answered. It is small where most feeds are read for the "
+            "first time, or where their servers give no validators.",
+            Prometheus(
+                'sum(rate(factory_pages_total{kind="feed", result="unchanged"}[$__rate_interval])) '
+                '/ sum(rate(factory_pages_total{kind="feed", result=~"unchanged|network"}[$__rate_interval])) '
+                'or 0 * sum(rate(factory_pages_total{kind="feed"}[$__rate_interval]))',
+                "answered with 304",
+            ),
+            unit="percentunit",
+        ),
+        graph(
+            "Bytes saved",
+            "Of pages that were not sent again, each second, beside those that were sent.",
+            Prometheus("sum(rate(factory_fetch_saved_bytes_total[$__rate_interval]))", "saved"),
+            Prometheus("sum(rate(factory_fetched_bytes_total[$__rate_interval]))", "sent"),
+            unit="Bps",
+        ),
+        graph(
+            "Sites on hold",
+            "Sites that have refused (429, 403, or 503 with a time) and are left alone until then.",
+            Prometheus("max(factory_domains_on_hold)", "on hold"),
+            unit="none",
+        ),
+        graph(
+            "Waiting for a turn",
+            "How long requests wait so that no site is asked by too many at once.",
+            *quantiles("factory_turn_seconds"),
+            unit="s",
+        ),
+    ),
+)
+
 BOARD = Board(
     "stages",
     "Factory: stages",
-    "Every stage and tier by rate, errors and duration, with its queues and its workers.",
-    (RED, QUEUES, WORKERS),
+    "Every stage and tier by rate, errors and duration, with its queues, its workers and the sites that they ask.",
+    (RED, QUEUES, WORKERS, SITES),
     (
         Variable("stage", "Stage", metric="factory_steps_finished_total"),
         Variable("tier", "Tier", metric="factory_steps_finished_total"),
