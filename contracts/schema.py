@@ -5,7 +5,19 @@ import dataclasses
 import pydantic
 from pydantic import json_schema
 
-from contracts import artifacts, bundles, encoding, intelligence, messages, model, refs, steering, templates, topology
+from contracts import (
+    artifacts,
+    bundles,
+    encoding,
+    intelligence,
+    messages,
+    model,
+    refs,
+    reports,
+    steering,
+    templates,
+    topology,
+)
 from contracts.messages import Json
 from contracts.tiers import Tier
 
@@ -132,7 +144,7 @@ OPERATIONS = (
 
 def models() -> dict[str, type[model.Model]]:
     """Every model that crosses a process boundary by itself, by name."""
-    documents = [found for found in vars(artifacts).values() if isinstance(found, type)]
+    documents = [found for part in (artifacts, reports) for found in vars(part).values() if isinstance(found, type)]
     inputs = [spec.input for spec in intelligence.STAGES]
     named: list[type[model.Model]] = [
         *encoding.ALL.values(),

@@ -166,6 +166,17 @@ WORKERS = Section(
             Prometheus('sum by (reason) (increase(factory_tasks_refused_total{stage=~"$stage"}[5m]))', "{{reason}}"),
         ),
         graph(
+            "What stages measured",
+            "The mean of each figure that stages measure of their own work, over an hour: citations_supported is the "
+            "share of a report's cited sentences that its evidence bears.",
+            Prometheus(
+                'sum by (stage, figure) (increase(factory_stage_figures_total{stage=~"$stage"}[1h])) '
+                '/ (sum by (stage, figure) (increase(factory_stage_measurements_total{stage=~"$stage"}[1h])) > 0)',
+                "{{stage}}: {{figure}}",
+            ),
+            unit="none",
+        ),
+        graph(
             "Facts that did not count",
             "Events that changed nothing because they were duplicates, stale or too late: what at-least-once costs.",
             Prometheus("sum by (reason) (increase(factory_events_ignored_total[5m]))", "{{reason}}"),
