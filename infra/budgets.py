@@ -18,7 +18,7 @@ import structlog
 from contracts import messages
 from contracts.errors import BudgetError, OutageError, PermanentError, TransientError
 from contracts.stages import Usage
-from infra import database, faults, identifiers, metrics, statements
+from infra import database, faults, identifiers, payments, statements
 
 SQL = statements.load("budgets")
 
@@ -151,7 +151,7 @@ class Reservation:
         if not self._begun:
             raise PermanentError(f"'{self.purpose}' is posted and was not begun; call begin() before the paid call")
         self._resolve(await self._ledger.ask(SQL["post"], self.id, actual), ("posted", "late"))
-        metrics.paid(self._stage, actual / DOLLAR, usage)
+        payments.paid(self._stage, actual / DOLLAR, usage)
 
     async def void(self) -> None:
         """Gives the money back: the call was not made, or is known to have cost nothing."""

@@ -12,12 +12,8 @@ from collections.abc import Callable
 import prometheus_client
 
 from contracts.errors import ErrorClass
-from contracts.stages import Usage
 from contracts.tiers import Tier
 from infra.registries import COUNTS, LIFE, QUICK, REGISTRIES, ROWS, WORK, Described, Process, counter, gauge, histogram
-
-MOST_MODELS = 50
-"""Names of models that have time series of their own; further ones are counted together."""
 
 # --- Jobs and executions ---
 
@@ -244,8 +240,6 @@ LAG = gauge(
 TABLE: tuple[Described, ...] = tuple(ROWS)
 """Every metric that a process measures, in the order of this module."""
 
-_models: set[str] = set()
-
 # Without a first sample of 0 a counter has not risen, as far as Prometheus can see, when it shows its first 1.
 for _metric, _values in {
     JOBS: ("accepted", "repeated", "rejected"),
@@ -286,23 +280,6 @@ def expect_work(stage: str) -> None:
     for result in ("hit", "miss"):
         CACHE.labels(stage, result)
     COST.labels(stage, "")
-
-
-def paid(stage: str, dollars: float, usage: Usage | None) -> None:
-    """Measures what a paid call cost and used."""
-    model = "" if usage is None else _known(usage.model)
-    COST.labels(stage, model).inc(dollars)
-    if usage is not None:
-        TOKENS.labels(model, "in").inc(usage.input_tokens)
-        TOKENS.labels(model, "out").inc(usage.output_tokens)
-
-
-def _known(model: str) -> str:
-    """The model's name as a label: a service may answer with any name, and each would be time series for ever."""
-    if model in _models or len(_models) < MOST_MODELS:
-        _models.add(model)
-        return model
-    return "other"
 
 
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST

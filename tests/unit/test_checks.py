@@ -47,7 +47,7 @@ GOOD: dict[str, Any] = {
         },
         {
             "name": "report",
-            "stage": "report_builder",
+            "stage": "report_writer",
             "depends_on": ["classify"],
             "inputs": {"articles": "classify"},
             "parameters": {"topic": "parameters.topic"},
@@ -88,7 +88,7 @@ def test_a_template_that_can_run_has_no_problems() -> None:
         ("find", {"inputs": {}}, "nothing fills 'catalogue'"),
         ("fetch", {"fan_out": {"over": ["find", "research"], "field": "feed"}}, "fills 'feed'"),
         ("fetch", {"parameters": {"source": "parameters.topic"}}, "fills 'source' more than once"),
-        ("report", {"deliver": ["pdf"]}, "deliver has 'pdf', which stage 'report_builder' does not make; use one of:"),
+        ("report", {"deliver": ["pdf"]}, "deliver has 'pdf', which stage 'report_writer' does not make; use one of:"),
         ("classify", {"inputs": {"feeds": "research"}}, "gives ResearchPlan; stage 'content_classifier' takes"),
         ("classify", {"inputs": {"feeds": "fetch", "plan": "fetch"}}, "inputs.plan is all shards of 'fetch'"),
     ],
