@@ -133,10 +133,6 @@ class Analyst(Protocol):
         """A summary of each text made of at most so many of its own sentences."""
         ...
 
-    async def key_points(self, texts: Sequence[str], points: int) -> list[tuple[str, ...]]:
-        """Up to so many short statements that carry each text."""
-        ...
-
     async def duplicates(self, texts: Sequence[str]) -> list[int]:
         """For each text the index of the first text that it nearly repeats, its own where it repeats none."""
         ...

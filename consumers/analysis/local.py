@@ -74,10 +74,6 @@ class LocalAnalyst:
         """A summary of each text made of at most so many of its own sentences."""
         return await _in_thread(lambda: [summaries.summary(body, sentences) for body in texts])
 
-    async def key_points(self, texts: Sequence[str], points: int) -> list[tuple[str, ...]]:
-        """Up to so many of each text's own sentences, those that carry the most of it."""
-        return await _in_thread(lambda: [summaries.key_points(body, points) for body in texts])
-
     async def duplicates(self, texts: Sequence[str]) -> list[int]:
         """For each text the index of the first text that it nearly repeats, its own where it repeats none."""
         return await _in_thread(lambda: duplicates.repeats(texts))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from consumers.analysis import differences, quoting, summaries, text
+from consumers.analysis import differences, quoting, text
 from contracts.analysis import Evidence, Telling, Told
 
 OF_LEAD = 3
@@ -43,10 +43,9 @@ def brief(tellings: Sequence[Telling], sentences: int) -> tuple[Told, ...]:
 
 
 def _beginning(lead: Evidence) -> list[str]:
-    usable = [sentence for sentence in _sentences(lead) if quoting.is_story(sentence)]
-    kept = text.sentences(summaries.summary("\n".join(usable), OF_LEAD)) if usable else []
+    usable = [sentence for sentence in _sentences(lead) if quoting.is_story(sentence)][:OF_LEAD]
     same = text.words(lead.title)
-    return [sentence for sentence in kept if text.words(sentence) != same] or [quoting.clean(lead.title) or lead.id]
+    return [sentence for sentence in usable if text.words(sentence) != same] or [quoting.clean(lead.title) or lead.id]
 
 
 def _additions(story: Sequence[Evidence], said: Sequence[str]) -> list[Told]:

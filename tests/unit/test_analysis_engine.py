@@ -168,13 +168,6 @@ def test_long_summaries_cover_the_words_in_the_original_order() -> None:
     assert found.index("pump failed") < found.index("tank leaked") < found.index("were shut")
 
 
-def test_key_points_are_sentences_of_the_text() -> None:
-    body = TEXTS[0].partition("\n")[2]
-    points = summaries.key_points(body, 2)
-    assert len(points) == 2
-    assert all(point in body for point in points)
-
-
 def test_average_link_agrees_with_merging_the_closest_pair_again_and_again() -> None:
     generator = np.random.default_rng(7)
     for size in (1, 2, 9, 25):

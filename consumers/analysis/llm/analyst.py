@@ -88,10 +88,6 @@ class LlmAnalyst:
         """The local engine's summaries, made of the texts' own sentences."""
         return await self._local.summarise(texts, sentences)
 
-    async def key_points(self, texts: Sequence[str], points: int) -> list[tuple[str, ...]]:
-        """The local engine's choice of the texts' own sentences."""
-        return await self._local.key_points(texts, points)
-
     async def duplicates(self, texts: Sequence[str]) -> list[int]:
         """The local engine's groups."""
         return await self._local.duplicates(texts)
