@@ -1,6 +1,8 @@
 """Reports made for tests: the stages after the fetching, one after the other, without any server."""
 
 
+import datetime
+
 from consumers import harness
 from consumers.analysis import local
 from consumers.stages import citation_checker, content_classifier, report_builder, report_writer
@@ -25,9 +27,11 @@ async def build(
     task: intelligence.ClassifierInput,
     title: str = "",
     memory: harness.Memory | None = None,
+    now: datetime.datetime = material.NOW,
 ) -> harness.Result[reports.Report]:
-    found = (await harness.run(content_classifier, task, analyst=analyst, now=material.NOW, memory=memory)).output
-    return await publish(analyst, task.topic, found, title, memory)
+    """The report on the articles of these feeds."""
+    found = (await harness.run(content_classifier, task, analyst=analyst, now=now, memory=memory)).output
+    return await publish(analyst, task.topic, found, title, memory, now)
 
 
 async def publish(
@@ -36,14 +40,15 @@ async def publish(
     found: artifacts.AnalysedArticles,
     title: str = "",
     memory: harness.Memory | None = None,
+    now: datetime.datetime = material.NOW,
 ) -> harness.Result[reports.Report]:
     """The report on these articles: written, checked and rendered."""
     given = intelligence.WriterInput(topic=topic, articles=found, title=title)
-    written = (await harness.run(report_writer, given, analyst=analyst, now=material.NOW)).output
+    written = (await harness.run(report_writer, given, analyst=analyst, now=now)).output
     check = intelligence.CheckerInput(report=written, articles=found)
-    checked = (await harness.run(citation_checker, check, analyst=analyst, now=material.NOW)).output
+    checked = (await harness.run(citation_checker, check, analyst=analyst, now=now)).output
     last = intelligence.BuilderInput(report=checked, articles=found)
-    return await harness.run(report_builder, last, analyst=analyst, now=material.NOW, memory=memory)
+    return await harness.run(report_builder, last, analyst=analyst, now=now, memory=memory)
 
 
 def hostile_analysis() -> artifacts.AnalysedArticles:
