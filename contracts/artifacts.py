@@ -109,6 +109,7 @@ class ResearchPlan(Artifact):
     angles: tuple[Angle, ...]
     words: tuple[str, ...]
     records: tuple[Source, ...]
+    made: Made | None = None
 
     def summary(self) -> Summary:
         """How much was found."""
@@ -133,6 +134,7 @@ class Article(Model):
     source_url: str
     source_title: str
     site: str
+    """The host that it comes from, without ``www.``."""
     fingerprint: str = ""
     """The same for as long as the feed tells it in the same words, whatever their markup, spacing and punctuation: a
     known id with another one is a revision of the article. Empty where it was not told."""
@@ -234,7 +236,8 @@ class AnalysedArticles(Artifact):
 
     topic: str
     subject: str
-    made: Made
+    made: tuple[Made, ...]
+    """How the articles were judged, and before it the plan that sharpened the topic, if there was one."""
     records: tuple[AnalysedArticle, ...]
     stories: tuple[ToldStory, ...]
     past: tuple[PastReport, ...]

@@ -112,8 +112,8 @@ class CitationCheck(Model):
     """What came of checking each cited sentence against its evidence; ``threshold`` is the least share supported."""
 
     claims: tuple[Claim, ...]
-    unresolved: tuple[int, ...]
-    """Numbers that are cited and name no evidence."""
+    unresolved: tuple[str, ...]
+    """Citations that name no evidence, as they are written, such as ``[99]``."""
     uncited: tuple[str, ...]
     """Sentences that state a fact and cite nothing."""
     share: Share

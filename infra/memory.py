@@ -20,6 +20,9 @@ REPORTS = 12
 EXECUTIONS = 60
 """Executions whose stories and sources are recalled at most, those of all subjects together."""
 
+STORIES = 1000
+"""Stories that are recalled at most: about 3 MB, and a table of similarities that a worker computes in a second."""
+
 DAYS_KEPT = 400
 """A year and a month, so that a yearly report knows the one before."""
 
@@ -41,7 +44,7 @@ class ClientMemory:
 
     async def recall(self, subject: str) -> Recollection:
         """The stories and the reports that other executions of the client kept, the reports on this subject only."""
-        stories = await self._rows(SQL["stories"], self._client, self._execution, STORY_DAYS, EXECUTIONS)
+        stories = await self._rows(SQL["stories"], self._client, self._execution, STORY_DAYS, EXECUTIONS, STORIES)
         reports = await self._rows(SQL["reports"], self._client, subject, self._execution, REPORTS)
         return Recollection(
             stories=_STORIES.validate_python([row["story"] for row in stories]),

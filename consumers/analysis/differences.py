@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from consumers.analysis import text
+from consumers.analysis import quoting, support, text
 from contracts.analysis import Evidence, Told
 
 _SCALES = {
@@ -61,7 +61,7 @@ def _measures() -> frozenset[str]:
 
 
 def _says(evidence: Evidence, figure: _Figure) -> str:
-    return f"{evidence.source} has “{figure.written}”"
+    return f"{quoting.clean(evidence.source)} has “{figure.written}”"
 
 
 def _differ(one: _Figure, other: _Figure) -> bool:
@@ -86,7 +86,7 @@ def _read(sentence: str) -> Iterator[_Figure]:
         things = [word for word in following if word not in text.stopwords()]
         if not things or not {following[0], things[0]}.isdisjoint(_measures()):
             continue
-        number = float(match["number"].replace("\u00a0", "").replace("\u202f", "").replace(",", ""))
+        number = float(support.spelled(match["number"]))
         scale = _SCALES.get((match["scale"] or "").rstrip(".").casefold(), 1.0)
         kind = match["sign"] or ("%" if match["percent"] else "")
         before = text.stems(sentence[: match.start()])[-_CONTEXT:]

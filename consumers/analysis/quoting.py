@@ -4,7 +4,7 @@ import functools
 import importlib.resources
 import re
 
-_REFERENCE = re.compile(r"\s*\[\d{1,4}\]")
+_REFERENCE = re.compile(r"\s*\[[\s\d]*\]")
 _DATELINE = re.compile(
     r"^[^()]{2,60}\((?:reuters|ap|afp|dpa|ani|pti|tass|xinhua)\)\s*[-\u2013\u2014:]+\s*", re.IGNORECASE
 )
@@ -33,7 +33,10 @@ _LONGEST = 320
 
 def clean(sentence: str) -> str:
     """The sentence on one line without an agency's dateline and bracketed numbers, which would read as citations."""
-    return _SPACE.sub(" ", _REFERENCE.sub("", _DATELINE.sub("", sentence.strip()))).strip()
+    found = _DATELINE.sub("", sentence.strip())
+    while (shorter := _REFERENCE.sub("", found)) != found:
+        found = shorter  # what was taken out may have stood inside another
+    return _SPACE.sub(" ", found).strip()
 
 
 def is_story(sentence: str) -> bool:

@@ -28,14 +28,17 @@ def judge(claims: Sequence[str], evidence: Sequence[Sequence[str]], embedder: em
 
 def _judged(claim: str, texts: Sequence[str], embedder: embedding.Embedder) -> Support:
     held = "\n".join(texts)
-    words = _folded(claim)
-    if words and words in _folded(held):
-        return Support(support=1.0, supported=True)
     missing = absent(claim, held)
-    meaning = _meaning(claim, texts, embedder)
+    meaning = 1.0 if quoted(claim, held) else _meaning(claim, texts, embedder)
     total = max(1, len(names(claim)) + len(_numbers(claim)))
     support = round(min(meaning, 1 - len(missing) / total), 4)
     return Support(support=support, supported=not missing and meaning >= LEAST, missing=missing)
+
+
+def quoted(claim: str, held: str) -> bool:
+    """Whether the words of a sentence stand in a text one after the other."""
+    words = text.words(claim)
+    return bool(words) and f" {' '.join(words)} " in f" {' '.join(text.words(held))} "
 
 
 def absent(claim: str, held: str) -> tuple[str, ...]:
@@ -71,15 +74,16 @@ def _missing_numbers(claim: str, held: str) -> tuple[str, ...]:
 
 def _numbers(sentence: str) -> set[str]:
     """The numbers of a text in one spelling, small ones written as words included."""
-    written = {_spelled(number) for number in _NUMBER.findall(sentence)}
+    written = {spelled(number) for number in _NUMBER.findall(sentence)}
     return written | {_SPELLED[word] for word in text.words(sentence) if word in _SPELLED}
 
 
-def _spelled(number: str) -> str:
-    """Without thousands separators; a last group of other than three digits is a fraction."""
+def spelled(number: str) -> str:
+    """A number without thousands separators; a last group of other than three digits is a fraction."""
     groups = re.split(r"[.,\u00a0\u202f]", number)
     if len(groups) > 1 and len(groups[-1]) != 3:
-        return "".join(groups[:-1]) + "." + groups[-1].rstrip("0")
+        whole, fraction = "".join(groups[:-1]), groups[-1].rstrip("0")
+        return f"{whole}.{fraction}" if fraction else whole
     return "".join(groups)
 
 
@@ -98,7 +102,3 @@ def _meaning(claim: str, texts: Sequence[str], embedder: embedding.Embedder) -> 
 def _passages(body: str) -> list[str]:
     sentences = text.sentences(body)
     return [" ".join(sentences[start : start + PASSAGE]) for start in range(max(1, len(sentences) - PASSAGE + 1))]
-
-
-def _folded(body: str) -> str:
-    return " ".join(text.words(body))

@@ -1,5 +1,6 @@
 """Puts quotations in the place of sentences that their evidence does not bear, and checks again."""
 
+import re
 from collections.abc import Iterable
 
 from consumers.stages.common import citations
@@ -9,6 +10,9 @@ SPEC = intelligence.CITATION_QUOTER
 
 SENTENCES = 2
 
+_BRACKETS = re.compile(r"\[[\s\d]*\]")
+"""A quotation leaves bracketed numbers out, which would read as citations."""
+
 
 async def run(ctx: stages.StageContext, task: intelligence.CheckerInput) -> reports.Report:
     """The report without what is not borne out. A story that loses all its sentences is told by quoting its article.
@@ -16,8 +20,7 @@ async def run(ctx: stages.StageContext, task: intelligence.CheckerInput) -> repo
     Raises PermanentError if even then a citation fails the check.
     """
     found = await citations.check(ctx.analyst, task.report, task.articles, task.minimum_support)
-    numbers = {citation.number for citation in task.report.evidence}
-    good = {claim.text for claim in found.claims if claim.supported and numbers.issuperset(claim.citations)}
+    good = {claim.text for claim in found.claims if claim.supported}
     report = await _quoted(ctx, task, good)
     check = await citations.check(ctx.analyst, report, task.articles, task.minimum_support)
     ctx.measure("citations_supported", check.share)
@@ -32,7 +35,10 @@ async def _quoted(ctx: stages.StageContext, task: intelligence.CheckerInput, goo
     leads = {citation.number: articles[citation.article_id] for citation in task.report.evidence}
     numbers = [story.citation for theme in task.report.themes for story in theme.stories]
     bodies = [leads[number].text or leads[number].title for number in numbers]
-    summaries = dict(zip(numbers, await ctx.analyst.summarise(bodies, SENTENCES), strict=True))
+    summaries = {
+        number: _BRACKETS.sub("", summary).strip() or leads[number].source_title
+        for number, summary in zip(numbers, await ctx.analyst.summarise(bodies, SENTENCES), strict=True)
+    }
 
     def mended(story: reports.Story) -> reports.Story:
         quotation = reports.Statement(text=summaries[story.citation], citations=(story.citation,))
@@ -40,7 +46,7 @@ async def _quoted(ctx: stages.StageContext, task: intelligence.CheckerInput, goo
         matters = story.matters if story.matters is not None and story.matters.text in good else None
         return story.model_copy(
             update={
-                "title": story.title if story.title in good else leads[story.citation].title,
+                "title": story.title if story.title in good else _BRACKETS.sub("", leads[story.citation].title),
                 "happened": kept or (quotation,),
                 "matters": matters,
                 "differences": _kept(story.differences, good),

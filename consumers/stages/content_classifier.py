@@ -30,7 +30,7 @@ async def run(ctx: stages.StageContext, task: intelligence.ClassifierInput) -> a
     return artifacts.AnalysedArticles(
         topic=task.topic,
         subject=lexicon.subject(task.topic),
-        made=ctx.analyst.made(),
+        made=(*((task.plan.made,) if task.plan and task.plan.made else ()), ctx.analyst.made()),
         records=records,
         stories=tuple(grouped.stories[number] for number in told),
         past=recollection.reports,
@@ -52,7 +52,7 @@ async def _judged(
             article,
             assessment.relevance,
             assessment.relevant,
-            worth.quality(article, newest),
+            worth.quality(article),
             worth.freshness(article, newest),
         )
         for article, assessment in zip(articles, assessments, strict=True)

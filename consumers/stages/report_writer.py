@@ -25,6 +25,6 @@ async def run(ctx: stages.StageContext, task: intelligence.WriterInput) -> repor
         divided=divided,
         tellings={story[0].story: telling for story, telling in zip(ordered, tellings, strict=True)},
         brief=brief,
-        made=(task.articles.made, ctx.analyst.made()),
+        made=(*task.articles.made, ctx.analyst.made()),
     )
     return compose.report(material, task.topic, task.title, ctx.now())

@@ -23,7 +23,9 @@ async def run(ctx: stages.StageContext, task: intelligence.ResearcherInput) -> a
     await ctx.progress(0.2, f"{len(found)} angles")
     records = await _further(ctx, task, topic)
     await ctx.progress(1.0, f"{len(records)} further feeds")
-    return artifacts.ResearchPlan(topic=task.topic, angles=found, words=topic.words, records=records)
+    return artifacts.ResearchPlan(
+        topic=task.topic, angles=found, words=topic.words, records=records, made=ctx.analyst.made()
+    )
 
 
 async def _worded(ctx: stages.StageContext, phrase: str) -> analysis.Topic:
@@ -76,7 +78,8 @@ async def _of_platforms(
         return []
     asked = [each for each in task.platforms.records if not task.kinds or each.kind in task.kinds]
     found = {source.url: source for source in await platforms.ask(ctx, asked, topic, task.topic)}
-    return [sources.experienced(source, histories) for source in found.values() if source.relevance >= _SOURCE_SCORE]
+    fitting = [sources.experienced(each, histories) for each in found.values() if each.relevance >= _SOURCE_SCORE]
+    return sorted(fitting, key=lambda source: (-source.score, source.url))[: platforms.MOST_SOURCES]
 
 
 async def _neighbours(ctx: stages.StageContext, phrase: str, topic: analysis.Topic) -> list[analysis.Topic]:

@@ -18,5 +18,6 @@ async def connect(options: Options, pool: database.Pool) -> AsyncIterator[asking
     for model in options.models:
         for outcome in ("cached", *(outcome.value for outcome in Outcome)):
             metrics.LLM_CALLS.labels(model, outcome)
+        metrics.LLM_WAIT.labels(model)
     async with Endpoint(options.key, options.url) as endpoint:
         yield asking.Service(endpoint, Limits(pool, options), options, asking.priced(options))

@@ -12,15 +12,19 @@ WHERE client = $1 AND subject = $2 AND execution_id <> $3
 ORDER BY kept_at DESC LIMIT $4
 
 -- name: stories
--- Stories that a client was told of in the last $3 days, in $4 executions at most, as each stood last.
-SELECT DISTINCT ON (story ->> 'id') story
+-- The $5 stories that a client was told of last, of the last $3 days and $4 executions at most, as each stood last.
+SELECT story
 FROM (
-    SELECT kept_at, stories FROM shared.memories
-    WHERE client = $1 AND execution_id <> $2 AND kept_at > now() - make_interval(days => $3)
-    ORDER BY kept_at DESC LIMIT $4
-) AS recent
-CROSS JOIN LATERAL jsonb_array_elements(recent.stories) AS story
-ORDER BY story ->> 'id', recent.kept_at DESC
+    SELECT DISTINCT ON (story ->> 'id') story, recent.kept_at
+    FROM (
+        SELECT kept_at, stories FROM shared.memories
+        WHERE client = $1 AND execution_id <> $2 AND kept_at > now() - make_interval(days => $3)
+        ORDER BY kept_at DESC LIMIT $4
+    ) AS recent
+    CROSS JOIN LATERAL jsonb_array_elements(recent.stories) AS story
+    ORDER BY story ->> 'id', recent.kept_at DESC
+) AS told
+ORDER BY kept_at DESC, story ->> 'id' LIMIT $5
 
 -- name: sources
 -- What the last $3 executions of a client got out of each source.

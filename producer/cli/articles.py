@@ -23,7 +23,7 @@ def articles(
     decision: Annotated[
         str | None, typer.Option(help="Only these: chosen, or a reason such as duplicate, quota or irrelevant.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many to show at most.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="How many lines to print at most; --json has all.")] = 100,
     json: output.Json = False,
 ) -> None:
     """Show why each article that an execution judged was chosen or left out.
@@ -36,7 +36,7 @@ def articles(
         raise FactoryError(f"no article is '{decision}'; there are {', '.join(sorted(known)) or 'no articles'}")
     shown = [choice for choice in found if decision in (None, choice.decision) and _holds(choice, words)]
     if json:
-        output.document(shown[:limit])
+        output.document(shown)
         return
     rows = [(choice.decision, choice.title or choice.url, choice.source, choice.why) for choice in shown[:limit]]
     output.table(("decision", "article", "source", "why"), rows, "no such article was judged")

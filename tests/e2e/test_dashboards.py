@@ -12,7 +12,7 @@ from contracts import messages
 from infra.grafana import library
 from infra.grafana.panels import Panel, Postgres, Prometheus
 from infra.local import prometheus
-from tests import monitoring
+from tests import llm_server, monitoring
 from tests.e2e.test_budgets import serving
 from tests.e2e.test_cli import Cli
 from tests.factories import Client, Factory, free_port
@@ -79,8 +79,14 @@ async def ask_postgres(factory: Factory, panel: Panel, query: Postgres, executio
 
 async def test_every_panel_shows_something_after_a_demonstration(factory: Factory, tmp_path: Path) -> None:
     cli = Cli(factory, tmp_path / "home")
-    async with serving() as service, factory.connect() as client:
+    async with serving() as service, llm_server.serve() as models, factory.connect() as client:
         cli.environment["FACTORY_FETCH_ALLOW"] = f"127.0.0.1:{free_port()},{service.address}"
+        cli.environment |= {
+            "OPENAI_API_KEY": llm_server.KEY,
+            "OPENAI_BASE_URL": models.url,
+            "FACTORY_LLM_MODELS": "tiny",
+            "FACTORY_LLM_PRICES": f"tiny={llm_server.PRICES}",
+        }
         await cli.run("up")
         try:
             ports = processes(cli.home)

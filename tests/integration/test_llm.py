@@ -218,7 +218,7 @@ async def test_money_that_does_not_suffice_is_told_before_anything_is_asked(
 async def test_what_others_of_the_attempt_have_reserved_is_awaited_before_money_is_said_to_be_used_up(
     tables: Factory, pool: database.Pool, service: asking.Service, server: llm_server.Server
 ) -> None:
-    key = await money.running(tables, budget=2 * reserved())
+    key = await money.running(tables, budget=3 * reserved())
     asker = llm_tools.asker(service, pool, key)
     await asyncio.gather(*(asker.ask(question(f"topic number {number}")) for number in range(6)))
     assert len(server.calls) == 6

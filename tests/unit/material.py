@@ -96,7 +96,7 @@ FAILURE = messages.ShardFailure(
     shard=7,
     error_class=ErrorClass.PERMANENT,
     explanation="the server answered 404",
-    details={"source": "https://gone.example/feed"},
+    details={"url": "https://gone.example/feed"},
 )
 
 

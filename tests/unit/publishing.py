@@ -85,7 +85,7 @@ def hostile_analysis() -> artifacts.AnalysedArticles:
     return artifacts.AnalysedArticles(
         topic=HOSTILE[0],
         subject="wind power",
-        made=analysis.Made(engine=HOSTILE[1], degraded=(HOSTILE[2],)),
+        made=(analysis.Made(engine=HOSTILE[1], degraded=(HOSTILE[2],)),),
         records=tuple(records),
         stories=tuple(
             artifacts.ToldStory(id=f"s{number}", trace=trace, began=material.NOW, known=False, sites=1)

@@ -5,7 +5,7 @@ import pytest
 from consumers import harness
 from consumers.analysis import local
 from consumers.stages import citation_checker, citation_quoter, content_classifier
-from contracts import artifacts, errors, intelligence, reports
+from contracts import errors, intelligence, reports
 from tests.unit import material, publishing
 
 
@@ -90,8 +90,8 @@ async def checked(analyst: local.LocalAnalyst, statement: str, stage: harness.St
 INVENTED = "The solar farm was paid for by Jonas Petrov with 900 million dollars."
 
 
-async def test_an_invented_sentence_fails_the_check_and_may_be_tried_again(analyst: local.LocalAnalyst) -> None:
-    with pytest.raises(errors.TransientError, match=r"the template demands 100%.*Jonas Petrov"):
+async def test_an_invented_sentence_fails_the_check(analyst: local.LocalAnalyst) -> None:
+    with pytest.raises(errors.PermanentError, match=r"the template demands 100%.*Jonas Petrov"):
         await checked(analyst, INVENTED, citation_checker)
 
 
@@ -104,36 +104,37 @@ async def test_quotations_take_the_place_of_what_is_not_borne_out(analyst: local
 
 
 async def test_a_number_without_evidence_fails_the_check(analyst: local.LocalAnalyst) -> None:
-    with pytest.raises(errors.TransientError, match="the report cites 99"):
+    with pytest.raises(errors.PermanentError, match=r"the report cites \[99\]"):
         await checked(analyst, "The largest solar farm of the region went online on Monday [99].", citation_checker)
 
 
-async def test_no_site_language_or_region_has_more_than_its_share(analyst: local.LocalAnalyst) -> None:
-    lines = material.ENERGY.splitlines()
-    every = [
-        material.article(f"{host}-{number}", title, f"{text} Report {number} of {host}.", host=host, days=number)
-        for host in ("one.co.uk", "two.co.uk", "three.de", "four.example")
-        for number, (title, text) in enumerate((line.split("|") for line in [*lines, *material.LATER.splitlines()]), 1)
+@pytest.mark.parametrize("title", ["[123456] Wind power plant with a bug", "Wind [1] farm [[2]99] grows"])
+async def test_brackets_of_a_feed_are_neither_citations_nor_a_fault(analyst: local.LocalAnalyst, title: str) -> None:
+    text = "The wind power plant [999] gave electricity to 40,000 homes in March, its operator said."
+    bad = material.article("brackets", title, text, host="brackets.example")
+    bad = bad.model_copy(update={"source_title": "Power [7] today"})
+    feeds = material.gathered(
+        material.feed(material.articles(material.ENERGY)),
+        material.feed([bad]),
+        material.feed(material.articles(material.OTHER, host="daily.example")),
+    )
+    report = (await publishing.build(analyst, material.energy_task(feeds=feeds))).output
+    assert "brackets" in {citation.article_id for citation in report.evidence}
+    assert report.check is not None
+    assert (report.check.unresolved, report.check.share) == ((), 1.0)
+    assert not any("[999]" in line.text for story in stories(report).values() for line in story.happened)
+
+
+async def test_a_column_of_one_title_is_an_article_each_week(analyst: local.LocalAnalyst) -> None:
+    texts = ("Wind turbines gave more electricity.", "A storm stopped all wind turbines. Solar power fell.")
+    weeks = [
+        material.article(f"column-{week}", "Wind power of the week", text, host="one.example", days=7 * week)
+        for week, text in enumerate(texts, 1)
     ]
-    varied = [_reworded(article, number) for number, article in enumerate(every)]
-    feeds = [material.feed([each for each in varied if each.site == site]) for site in {each.site for each in varied}]
-    found = (
-        await harness.run(
-            content_classifier,
-            material.energy_task(feeds=material.gathered(*feeds), site_share=0.3, region_share=0.4),
-            analyst=analyst,
-            now=material.NOW,
-        )
-    ).output
-    sites = [record.article.site for record in found.records]
-    assert max(map(sites.count, sites)) <= found.limits["site"]
-    assert sum(site.endswith(".uk") for site in sites) <= found.limits["region"]
-    over = [item.detail for item in found.left_out if item.reason == "quota"]
-    assert all("already has" in detail for detail in over)
-
-
-def _reworded(article: artifacts.Article, number: int) -> artifacts.Article:
-    """The article with its words in another order, so that it is no copy of the others."""
-    words = article.text.split()
-    turned = words[number % 7 :] + words[: number % 7]
-    return article.model_copy(update={"text": " ".join(turned), "title": f"{article.title} {number}"})
+    feeds = material.gathered(
+        material.feed(weeks), material.feed(material.articles(material.OTHER, host="daily.example"))
+    )
+    found = await harness.run(content_classifier, material.energy_task(feeds=feeds), analyst=analyst, now=material.NOW)
+    decided = {item.id: item.reason for item in found.output.left_out}
+    assert decided.get("column-1") != "duplicate"
+    assert decided.get("column-2") != "duplicate"

@@ -55,7 +55,7 @@ def test_rss() -> None:
     assert (found.source_url, found.source_title) == (URL, "The News")
     article = found.records[0]
     assert (article.title, article.text) == ("Fish & chips", "First.\nSecond.")
-    assert (article.url, article.site) == ("https://news.example/a", "https://news.example/")
+    assert (article.url, article.site) == ("https://news.example/a", "news.example")
     assert (article.published, article.published_from) == (
         datetime.datetime(2025, 4, 17, 8, 30, tzinfo=datetime.UTC),
         "published",

@@ -70,7 +70,8 @@ async def test_one_article_in_two_feeds_counts_once(analyst: local.LocalAnalyst)
     feeds = material.gathered(material.feed(articles), material.feed([again]), material.feed(articles))
     found = await classify(analyst, material.energy_task(feeds=feeds))
     ids = [record.article.id for record in found.records] + [item.id for item in found.left_out]
-    assert len(ids) == len(set(ids)) == len(articles)
+    assert len(ids) == len(set(ids)) == len(articles) + 1
+    assert reasons(found)["other-id"] == "duplicate"
 
 
 async def test_limits_of_age_and_language_are_named(analyst: local.LocalAnalyst) -> None:

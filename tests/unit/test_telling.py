@@ -141,3 +141,18 @@ async def test_another_subject_is_not_borne_out(analyst: local.LocalAnalyst) -> 
     first, second = await analyst.support(claims, [[HARBOUR], []])
     assert (first.supported, first.missing) == (False, ())
     assert (second.supported, second.support) == (False, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("claim", "held"),
+    [("5 people were injured", "15 people were injured"), ("500 jobs go", "Some 1,500 jobs go by the summer.")],
+)
+async def test_a_number_that_ends_like_another_is_another(analyst: local.LocalAnalyst, claim: str, held: str) -> None:
+    (found,) = await analyst.support([claim], [[held]])
+    assert not found.supported
+
+
+def test_decimal_commas_are_no_contradiction() -> None:
+    one = evidence("a", "Growth", "The port expects 2,0 Prozent Wachstum in diesem Hafen.")
+    other = evidence("b", "Growth", "Der Hafen erwartet 2 Prozent Wachstum in diesem Hafen.")
+    assert differences.between([one, other]) == ()

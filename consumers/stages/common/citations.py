@@ -1,12 +1,12 @@
 """The check of a report's citations: does each number name an article, and does that article say so?"""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from contracts import artifacts, reports
-from contracts.analysis import Analyst
+from contracts.analysis import Analyst, Support
 
-_BRACKETS = re.compile(r"\[(\d+)\]")
+_BRACKETS = re.compile(r"\[\d+\]")
 
 
 async def check(
@@ -14,29 +14,40 @@ async def check(
 ) -> reports.CitationCheck:
     """Every cited sentence and every title against the articles it cites; ``threshold`` is the least share to bear out.
 
-    Numbers in brackets inside a sentence count as citations, wherever they come from.
+    A number in brackets inside a sentence counts as a citation, unless its evidence has it as well.
     """
     texts = _texts(report, articles)
     cited = list(dict.fromkeys(statements(report)))
     evidence = [[texts[number] for number in each.citations if number in texts] for each in cited]
     verdicts = await analyst.support([each.text for each in cited], evidence)
     claims = tuple(
-        reports.Claim(
-            text=each.text,
-            citations=each.citations,
-            support=verdict.support,
-            supported=verdict.supported,
-            missing=verdict.missing,
-        )
-        for each, verdict in zip(cited, verdicts, strict=True)
+        _claim(each, verdict, _unresolved(each, found, texts.keys()))
+        for each, verdict, found in zip(cited, verdicts, evidence, strict=True)
     )
-    named = {number for each in cited for number in (*each.citations, *map(int, _BRACKETS.findall(each.text)))}
     return reports.CitationCheck(
         claims=claims,
-        unresolved=tuple(sorted(named - texts.keys())),
+        unresolved=tuple(sorted({name for claim in claims for name in claim.missing if name.startswith("[")})),
         uncited=await _uncited(analyst, report, texts),
         share=round(sum(claim.supported for claim in claims) / len(claims), 4) if claims else 1.0,
         threshold=threshold,
+    )
+
+
+def _unresolved(each: reports.Statement, evidence: Sequence[str], known: Collection[int]) -> tuple[str, ...]:
+    """The citations of a sentence that name nothing, as they are written."""
+    numbers = {f"[{number}]" for number in each.citations if number not in known}
+    held = "\n".join(evidence)
+    inside = {found for found in _BRACKETS.findall(each.text) if found not in held}
+    return tuple(sorted(numbers | (inside - {f"[{number}]" for number in known})))
+
+
+def _claim(each: reports.Statement, verdict: Support, unresolved: tuple[str, ...]) -> reports.Claim:
+    return reports.Claim(
+        text=each.text,
+        citations=each.citations,
+        support=verdict.support,
+        supported=verdict.supported and not unresolved,
+        missing=(*verdict.missing, *unresolved),
     )
 
 

@@ -80,7 +80,9 @@ def find(phrase: str) -> Match:
 def _misspelt(wanted: str) -> Entry | None:
     if len(wanted) < _SHORTEST_MISSPELT:
         return None
-    close = difflib.get_close_matches(wanted, list(_by_name()), n=1, cutoff=_ALIKE)
+    # People seldom mistype how a word begins, and many words differ only there.
+    names = [name for name in _by_name() if name[:2] == wanted[:2]]
+    close = difflib.get_close_matches(wanted, names, n=1, cutoff=_ALIKE)
     return _by_name()[close[0]] if close else None
 
 

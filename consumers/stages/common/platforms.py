@@ -9,6 +9,9 @@ from urllib.parse import quote, urlsplit
 from consumers.stages.common import lexicon
 from contracts import analysis, artifacts, errors, stages
 
+MOST_SOURCES = 8
+"""Feeds that platforms add to a report's sources at most: anybody may publish there."""
+
 MOST_LISTED = 10
 """Feeds of one directory's answer that are looked at; directories put the best first."""
 
@@ -62,7 +65,7 @@ _NO_TAG = re.compile(r"[^\w]+")
 
 def place(url: str, topics: Sequence[str] = ()) -> tuple[artifacts.SourceKind, str]:
     """The kind of a feed and the platform that it is published on, empty for a site of its own."""
-    host = (urlsplit(url).hostname or "").removeprefix("www.")
+    host = _host(url).removeprefix("www.")
     for known in _PLACES:
         if host == known.host or host.endswith("." + known.host):
             return known.kind, known.name
@@ -79,9 +82,8 @@ async def ask(
     for platform in platforms:
         if platform.suits and kind not in platform.suits:
             continue
-        url = platform.search.format(
-            query=quote(topic.phrase, safe=""), tag=quote(_NO_TAG.sub("", topic.phrase.casefold()), safe="")
-        )
+        tag = quote(_NO_TAG.sub("", topic.phrase.casefold()), safe="")
+        url = platform.search.replace("{query}", quote(topic.phrase, safe="")).replace("{tag}", tag)
         if platform.directory is None:
             found.append(_source(platform, url, f"{platform.name}: {topic.phrase}", "", 1.0))
             continue
@@ -124,7 +126,7 @@ def _entries(body: bytes, directory: artifacts.Directory) -> list[_Entry]:
     if not isinstance(items, list):
         raise errors.PermanentError(f"the directory's answer has no list '{directory.items}'")
     found = [_entry(item, directory) for item in items[:MOST_LISTED] if isinstance(item, dict)]
-    return [entry for entry in found if entry.url.startswith(("http://", "https://")) and entry.title]
+    return [entry for entry in found if _host(entry.url) and entry.title]
 
 
 def _entry(item: dict[str, object], directory: artifacts.Directory) -> _Entry:
@@ -132,11 +134,20 @@ def _entry(item: dict[str, object], directory: artifacts.Directory) -> _Entry:
     return _Entry(*(value[:2000] if isinstance(value, str) else "" for value in values))
 
 
+def _host(address: str) -> str:
+    """The host of a web address; empty for whatever else a directory may say."""
+    try:
+        parts = urlsplit(address)
+        return (parts.hostname or "") if parts.scheme in ("http", "https") else ""
+    except ValueError:
+        return ""
+
+
 def _source(platform: artifacts.Platform, url: str, title: str, site: str, relevance: float) -> artifacts.Source:
     return artifacts.Source(
         url=url,
         title=title,
-        site=urlsplit(site).hostname or "",
+        site=_host(site),
         kind=platform.kind,
         platform=platform.name,
         relevance=relevance,

@@ -1,4 +1,4 @@
-"""How much an article is worth reading by its form alone: length, title, freshness, and signs of advertising."""
+"""How much an article is worth reading: by its form (length, title, signs of advertising), and how fresh it is."""
 
 import datetime
 import math
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contracts import artifacts
 
 LEAST = 0.25
-"""Below this an article is left out: next to no text, no date, or nothing but an offer."""
+"""Below this an article is left out: next to no text, or nothing but an offer."""
 
 FULL_LENGTH = 120
 """Words from which an article counts as a text of its own and not as a teaser."""
@@ -22,18 +22,13 @@ _OFFER = re.compile(
 _WORD = re.compile(r"\w+")
 
 
-def quality(article: artifacts.Article, newest: datetime.datetime | None) -> float:
-    """Between 0 and 1; freshness is measured from the newest article of the collection, so that a rerun agrees."""
+def quality(article: artifacts.Article) -> float:
+    """Between 0 and 1, by the form of the article alone."""
     words = len(_WORD.findall(article.text))
     length = min(1.0, math.log1p(words) / math.log1p(FULL_LENGTH))
     offers = len(_OFFER.findall(f"{article.title} {article.text[:2000]}"))
     honest = 1.0 if offers == 0 else 0.4 if offers == 1 else 0.0
-    score = (
-        0.35 * length * _prose(article.text)
-        + 0.15 * _title(article.title)
-        + 0.35 * freshness(article, newest)
-        + 0.15 * honest
-    )
+    score = 0.55 * length * _prose(article.text) + 0.2 * _title(article.title) + 0.25 * honest
     return round(score if honest or words > FULL_LENGTH else score / 2, 4)
 
 
@@ -52,7 +47,7 @@ def _title(title: str) -> float:
 
 
 def freshness(article: artifacts.Article, newest: datetime.datetime | None) -> float:
-    """1 for the newest, halved every two months; 0.3 where no date is known."""
+    """1 for the newest of the collection, halved every two months; 0.3 where no date is known. A rerun agrees."""
     if article.published is None or newest is None:
         return 0.3
     days = max(0.0, (newest - article.published).total_seconds() / 86400)

@@ -63,7 +63,7 @@ def build(entry: document.Entry, feed: artifacts.ArticleSet, base: str, home: st
         authors=_people(entry.authors),
         source_url=feed.source_url,
         source_title=feed.source_title,
-        site=urls.site(home) or urls.site(feed.source_url),
+        site=urls.host(home) or urls.host(feed.source_url),
         fingerprint=text.fingerprint(title, body),
     )
 

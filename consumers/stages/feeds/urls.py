@@ -50,6 +50,15 @@ def _encoded(part: str) -> str:
     return urllib.parse.quote(part, safe="!$%&'()*+,-./:;=?@_~|#[]")
 
 
+def host(address: str) -> str:
+    """The host of an address as people name it, in small letters and without ``www.``; empty where there is none."""
+    try:
+        name = urllib.parse.urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+    return name.removeprefix("www.")
+
+
 def site(address: str) -> str:
     """Scheme and host of an address, as the place that an article comes from."""
     parts = urllib.parse.urlsplit(address)

@@ -57,9 +57,10 @@ def counts(records: Sequence[artifacts.AnalysedArticle]) -> dict[str, int]:
 
 
 def trends(records: Sequence[artifacts.AnalysedArticle], past: Sequence[PastReport]) -> reports.Trends:
-    """Articles by category now and in earlier reports, and by day."""
+    """Articles by category now and in earlier reports, those included that only the last one had, and by day."""
     now = counts(records)
     earlier = list(reversed(past))
+    names = now.keys() | (past[0].counts.keys() if past else ())
     sites: Mapping[str, set[str]] = collections.defaultdict(set)
     for record in records:
         sites[record.category].add(record.article.site)
@@ -68,11 +69,11 @@ def trends(records: Sequence[artifacts.AnalysedArticle], past: Sequence[PastRepo
         categories=tuple(
             reports.Trend(
                 name=name,
-                articles=number,
+                articles=now.get(name, 0),
                 sites=len(sites[name]),
                 before=tuple(report.counts.get(name, 0) for report in earlier),
             )
-            for name, number in sorted(now.items(), key=lambda pair: (-pair[1], pair[0]))
+            for name in sorted(names, key=lambda name: (-now.get(name, 0), name))
         ),
         days=_days([record.article.published for record in records]),
     )

@@ -96,7 +96,7 @@ def of(report: reports.Report) -> View:
         used=used,
         unused=tuple(source for source in report.sources if not source.used),
         failed=tuple(
-            Failed(failure.details.get("source", f"feed {failure.shard}"), failure.explanation)
+            Failed(failure.details.get("url", f"feed {failure.shard}"), failure.explanation)
             for failure in report.failures
         ),
         evidence={citation.number: citation for citation in report.evidence},
@@ -183,7 +183,7 @@ _MONTHS = (
 def origin(citation: reports.Citation) -> str:
     """Whom an article is from: the name of the source, and its site where the name alone could be anybody's."""
     name = citation.source_title
-    labels = [label for label in citation.site.removeprefix("www.").split(".")[:-1] if len(label) > 2]
+    labels = [label for label in citation.site.split(".")[:-1] if len(label) > 2]
     plain = "".join(letter for letter in name.casefold() if letter.isalnum())
     if not citation.site or any(label.replace("-", "") in plain for label in labels):
         return name or citation.site

@@ -12,8 +12,8 @@ def admissible(
 ) -> tuple[list[artifacts.Article], list[artifacts.LeftOut]]:
     """Each article once, by id and by address, sorted by id; those too old or in another language are left out."""
     kept: list[artifacts.Article] = []
-    refused: list[artifacts.LeftOut] = []
-    for article in _distinct(task.feeds.outputs):
+    distinct, refused = _distinct(task.feeds.outputs)
+    for article in distinct:
         if (
             task.max_age_days
             and article.published
@@ -27,12 +27,22 @@ def admissible(
     return kept, refused
 
 
-def _distinct(feeds: Sequence[artifacts.ArticleSet]) -> list[artifacts.Article]:
+def _distinct(
+    feeds: Sequence[artifacts.ArticleSet],
+) -> tuple[list[artifacts.Article], list[artifacts.LeftOut]]:
+    """Each article once. Several entries of one feed may link to one page; those of another feed to it are copies."""
     found: dict[str, artifacts.Article] = {}
     every = [article for feed in feeds for article in feed.records]
     for article in sorted(every, key=lambda article: (article.id, article.source_url)):
         found.setdefault(article.id, article)
-    by_url: dict[str, artifacts.Article] = {}
+    owners: dict[str, artifacts.Article] = {}
+    kept: list[artifacts.Article] = []
+    copies: list[artifacts.LeftOut] = []
     for article in found.values():
-        by_url.setdefault(article.url or article.id, article)
-    return list(by_url.values())
+        first = owners.setdefault(article.url or article.id, article)
+        if first.source_url == article.source_url:
+            kept.append(article)
+        else:
+            detail = f"links to the page of “{first.title}” ({first.source_title})"
+            copies.append(left_out(article, "duplicate", detail))
+    return kept, copies

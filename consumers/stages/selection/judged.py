@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from consumers.stages.common import sources
 from contracts import artifacts
 
 FAR_FUTURE = datetime.datetime.max.replace(tzinfo=datetime.UTC)
@@ -64,4 +65,4 @@ def left_out(article: artifacts.Article, reason: artifacts.LeftOutReason, detail
 
 def sites(articles: Sequence[artifacts.Article]) -> int:
     """From how many sites they come."""
-    return len({article.site.removeprefix("www.") for article in articles})
+    return len({sources.host(article.site, article.source_url) for article in articles})

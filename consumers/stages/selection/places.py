@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from consumers.stages.common import sources
 from consumers.stages.selection.judged import Judged, left_out
 from contracts import artifacts, intelligence
 
@@ -38,13 +39,13 @@ class Chosen(NamedTuple):
 
 
 def site(article: artifacts.Article) -> str:
-    """The site of an article as quotas count it."""
-    return article.site.removeprefix("www.")
+    """The site of an article as quotas count it: on a platform where many publish, each feed is one of its own."""
+    return sources.host(article.site, article.source_url)
 
 
 def region(article: artifacts.Article) -> str:
     """The country that a site's address names; empty for addresses that anybody may have."""
-    ending = site(article).rpartition(".")[2]
+    ending = article.site.rpartition(".")[2]
     return "" if ending in _SOLD_TO_ANYBODY or len(ending) != 2 else ending
 
 
@@ -58,18 +59,15 @@ GROUPS: Mapping[str, Callable[[artifacts.Article], str]] = {
 def choose(ranked: Sequence[Ranked], task: intelligence.ClassifierInput) -> Chosen:
     """The best articles within the quotas.
 
-    A quota is a share of the articles that are chosen in the end, but at least ``LEAST`` articles, and never so small
-    that the groups there are could not fill the report together. Articles of an unknown group are under none.
+    A quota is a share of the articles that there are places and candidates for, but at least ``LEAST`` articles and at
+    least an equal part for each group. Articles of an unknown group are under none.
     """
     shares = {"site": task.site_share, "language": task.language_share, "region": task.region_share}
     ordered = sorted(ranked, key=lambda each: each.order)
     total = min(task.max_articles, len(ordered))
-    while True:
-        limits = {name: _limit(name, share, total, ordered) for name, share in shares.items()}
-        kept, refused = _within(ordered, task.max_articles, limits)
-        if len(kept) == total:
-            return Chosen(kept, refused, limits)
-        total = len(kept)
+    limits = {name: _limit(name, share, total, ordered) for name, share in shares.items()}
+    kept, refused = _within(ordered, task.max_articles, limits)
+    return Chosen(kept, refused, limits)
 
 
 def _limit(name: str, share: float, total: int, ordered: Sequence[Ranked]) -> int:

@@ -42,36 +42,43 @@ async def group(
     An article that an earlier report told stays in its story. Any other joins the story that it tells best, or begins
     one, whose id is made from its own so that it is the same in every attempt.
     """
-    known = [_Open(each.id, each.trace, each.began, each.latest, True) for each in recollection.stories]
-    told = {article.id: article.story for report in recollection.reports for article in report.articles}
-    places: dict[str, _Open] = {}
+    known = {each.id: _Open(each.id, each.trace, each.began, each.latest, True) for each in recollection.stories}
+    told = {article.id: article.story for report in reversed(recollection.reports) for article in report.articles}
+    places = {
+        item.article.id: known[told[item.article.id]] for item in ordered if told.get(item.article.id, "") in known
+    }
+    fresh = [item for item in ordered if item.article.id not in places]
     # Without a date nothing tells a guide of any year from the news of a day, so such an article stays by itself.
-    for item in (item for item in ordered if item.article.published is None):
+    for item in (item for item in fresh if item.article.published is None):
         (places[item.article.id],) = await _follow(analyst, [item], (), now)
-    waiting = [item for item in ordered if item.article.published is not None]
-    while waiting:
-        waiting, known = await _place(analyst, waiting, known, now, places), []
-    by_id = {story.id: story for story in places.values()}
-    for item in ordered:
-        places[item.article.id] = by_id.get(told.get(item.article.id, ""), places[item.article.id])
-    return _numbered(ordered, places)
+    dated = [item for item in fresh if item.article.published is not None]
+    apart = _place(dated, await _follow(analyst, dated, list(known.values()), now), places)
+    for part in apart:
+        story = (await _follow(analyst, part, (), now))[0]
+        places.update({item.article.id: story for item in part})
+    # A known story that new articles have joined is brought up to date for those of it that were told before, too.
+    grown = {story.id: story for story in places.values() if story is not known.get(story.id)}
+    return _numbered(ordered, {article: grown.get(story.id, story) for article, story in places.items()})
 
 
-async def _place(
-    analyst: Analyst, items: Sequence[Judged], known: Sequence[_Open], now: datetime.datetime, places: dict[str, _Open]
-) -> list[Judged]:
-    """Gives articles their places in stories; returns those that come too long after what sounds like their story."""
+def _place(items: Sequence[Judged], joined: Sequence[_Open], places: dict[str, _Open]) -> list[list[Judged]]:
+    """Gives articles their places; returns in parts what comes too long after the story that it sounds like.
+
+    A part is a row of articles of one story, none of them long after the one before.
+    """
     latest: dict[str, datetime.datetime] = {}
-    apart = []
-    for item, story in zip(items, await _follow(analyst, items, known, now), strict=True):
-        moment = item.article.published or now
+    parts: dict[str, list[list[Judged]]] = {}
+    for item, story in zip(items, joined, strict=True):
+        moment = item.article.published or story.latest
         last, most = latest.get(story.id, story.latest), APART if story.id in latest else RESTING
+        latest[story.id] = max(last, moment)
         if abs(moment - last) > most:
-            apart.append(item)
+            parts.setdefault(story.id, []).append([item])
+        elif story.id in parts:
+            parts[story.id][-1].append(item)
         else:
             places[item.article.id] = story
-            latest[story.id] = max(last, moment)
-    return apart
+    return [part for found in parts.values() for part in found]
 
 
 async def _follow(

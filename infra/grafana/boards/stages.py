@@ -167,11 +167,11 @@ WORKERS = Section(
         ),
         graph(
             "What stages measured",
-            "The mean of each figure that stages measure of their own work, over an hour: citations_supported is the "
-            "share of a report's cited sentences that its evidence bears.",
+            "The mean of each figure that stages measure of their own work, since their workers started: "
+            "citations_supported is the share of a report's cited sentences that its evidence bears.",
             Prometheus(
-                'sum by (stage, figure) (increase(factory_stage_figures_total{stage=~"$stage"}[1h])) '
-                '/ (sum by (stage, figure) (increase(factory_stage_measurements_total{stage=~"$stage"}[1h])) > 0)',
+                'sum by (stage, figure) (factory_stage_figures_total{stage=~"$stage"}) '
+                '/ sum by (stage, figure) (factory_stage_measurements_total{stage=~"$stage"})',
                 "{{stage}}: {{figure}}",
             ),
             unit="none",
